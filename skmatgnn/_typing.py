@@ -1,0 +1,28 @@
+"""Type aliases of the public signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from pymatgen.core import Composition, Structure
+
+    StructureLike: TypeAlias = Structure | Any
+    CompositionLike: TypeAlias = str | Composition | Structure
+
+FloatArray: TypeAlias = NDArray[np.floating]
+IntArray: TypeAlias = NDArray[np.integer]
+ObjectSequence: TypeAlias = Sequence[Any] | NDArray[np.object_]
+RandomState: TypeAlias = int | np.random.RandomState | None
+
+__all__ = [
+    "ArrayLike",
+    "FloatArray",
+    "IntArray",
+    "ObjectSequence",
+    "RandomState",
+]

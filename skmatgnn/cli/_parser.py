@@ -1,0 +1,310 @@
+"""Arguments and help texts of the ``skmatgnn`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from skmatgnn import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["make_parser"]
+
+_DESCRIPTION = "Predict properties of materials from crystal structures and formulas."
+_TABLE_OR_FOLDER = (
+    "a table with a column of formulas (CSV, TSV or JSON; plain, .gz, .bz2 or .xz), or "
+    "a folder with id_prop.csv and one structure file (CIF, POSCAR) for each line"
+)
+
+_BENCHMARK = """\
+Compare models on your data under two kinds of cross-validation:
+
+  stratified  folds with the same distribution of the target
+  loco        leave one cluster out: clusters of similar compositions (k-means on
+              Magpie features), each predicted by a model that never saw it
+
+With --group-column the rows of a group are never on both sides of a split; a group
+whose rows fall into several clusters goes whole to the one that has most of them.
+
+Models for formulas: control (mean of the training rows) and rf_magpie (random forest
+on the 132 Magpie features). A folder of structures adds cgcnn and alignn. Each target
+is learnt alone, from the rows where it is known.
+
+Printed and written: MAE, SMAE (MAE over that of the control on the same folds) and R2
+of the pooled predictions for rows that the model had not seen, with 95 % bootstrap
+intervals over fixed predictions (resampling rows, or groups), and the seconds for
+training and prediction."""
+
+_BENCHMARK_EXAMPLES = """\
+examples:
+  skmatgnn benchmark
+      2,135 measured formation energies that come with pymatgen; about a minute
+  skmatgnn benchmark electrodes.csv.gz --formula-column formula_discharge \\
+      --target capacity_grav --group-column battery_id
+  skmatgnn benchmark crystals/ --models control,cgcnn --cv stratified --max-epochs 30
+      structures; folder of CIF files with id_prop.csv
+
+results: DIR is replaced as a whole and only when everything is complete:
+  results.json     all scores, per fold and per cluster, parameters, versions
+  predictions.csv  a line for each row, target and scheme, a column for each model
+  parity_*.png     predicted against true values
+
+exit codes: 0; 2 for bad arguments or data; 130 after Ctrl-C."""
+
+_TRUST = """\
+trust: a model file is a pickle (joblib). Opening one runs whatever code it contains,
+so use predict only with files that you, or people you trust, have made with fit. It is
+meant for the same versions of the packages; keep the data to train again."""
+
+_FIT = "Train a model on all rows of your data and write it to a file."
+_FIT_EXAMPLES = """\
+examples:
+  skmatgnn fit gaps.csv --formula-column formula --target gap \\
+      --model rf_magpie --out gaps.model
+  skmatgnn fit crystals/ --model alignn --max-epochs 100 --out crystals.model
+
+Ctrl-C while a network is trained writes the best model so far (exit code 130).
+
+"""
+
+_PREDICT = "Predict with a model file that `skmatgnn fit` wrote."
+_PREDICT_EXAMPLES = """\
+examples:
+  skmatgnn predict gaps.model candidates.csv --formula-column formula
+  skmatgnn predict crystals.model new_crystals/ --out new.csv
+
+The CSV has the columns id (line of the table, or name of the structure file), formula,
+and predicted_TARGET for each target. An existing file is replaced only if it is such a
+CSV.
+
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors look like all others of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"skmatgnn: error: {message}\nSee: {self.prog} --help\n")
+        raise SystemExit(2)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Build the parser.
+
+    Returns
+    -------
+    ArgumentParser
+
+    Examples
+    --------
+    >>> from skmatgnn.cli._parser import make_parser
+    >>> make_parser().parse_args(["benchmark"]).models is None
+    True
+    """
+    parser = _Parser(prog="skmatgnn", description=_DESCRIPTION)
+    parser.add_argument(
+        "--version", action="version", version=f"skmatgnn {__version__}"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_benchmark(commands)
+    _add_fit(commands)
+    _add_predict(commands)
+    return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction, name: str, text: str, epilog: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text.partition("\n")[0].rstrip(":"),
+        description=text,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_benchmark(commands: argparse._SubParsersAction) -> None:
+    parser = _add_command(commands, "benchmark", _BENCHMARK, _BENCHMARK_EXAMPLES)
+    parser.add_argument(
+        "data",
+        nargs="?",
+        type=Path,
+        metavar="DATA",
+        help=f"{_TABLE_OR_FOLDER}; without it, data that come with pymatgen",
+    )
+    _add_columns(parser)
+    parser.add_argument(
+        "--group-column",
+        metavar="C",
+        help="column of a table; its rows of equal value stay together",
+    )
+    parser.add_argument(
+        "--models",
+        type=_names,
+        metavar="A,B",
+        help="control, rf_magpie; for structures also cgcnn, alignn (default: all)",
+    )
+    parser.add_argument(
+        "--cv",
+        type=_names,
+        default=["stratified", "loco"],
+        metavar="A,B",
+        help="stratified, loco (default: both)",
+    )
+    parser.add_argument(
+        "--n-splits",
+        type=_integer(2),
+        default=5,
+        metavar="N",
+        help="folds of the stratified scheme (default: 5)",
+    )
+    parser.add_argument(
+        "--bootstrap",
+        type=_integer(0),
+        default=1000,
+        metavar="N",
+        help="resamples for the intervals, 0 for none (default: 1000)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("skmatgnn-benchmark"),
+        metavar="DIR",
+        help="folder for the results; only former results are replaced "
+        "(default: skmatgnn-benchmark)",
+    )
+    _add_training(parser)
+
+
+def _add_fit(commands: argparse._SubParsersAction) -> None:
+    parser = _add_command(commands, "fit", _FIT, _FIT_EXAMPLES + _TRUST)
+    parser.add_argument("data", type=Path, metavar="DATA", help=_TABLE_OR_FOLDER)
+    _add_columns(parser)
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="M",
+        help="alignn or cgcnn (structures), rf_magpie (formulas or structures)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="MODEL_FILE",
+        help="file to write; only a model file is replaced",
+    )
+    _add_training(parser)
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:
+    parser = _add_command(commands, "predict", _PREDICT, _PREDICT_EXAMPLES + _TRUST)
+    parser.add_argument("model_file", type=Path, metavar="MODEL_FILE")
+    parser.add_argument(
+        "data",
+        type=Path,
+        metavar="DATA",
+        help="a table of formulas, a folder of structure files (*.cif, *.vasp, "
+        "*.poscar, POSCAR*, CONTCAR*; no id_prop.csv needed), or one such file",
+    )
+    parser.add_argument(
+        "--formula-column",
+        metavar="C",
+        help="column of the formulas (default: that of the training table)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("predictions.csv"),
+        metavar="CSV",
+        help="file to write (default: predictions.csv)",
+    )
+    _add_common(parser)
+
+
+def _add_columns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--formula-column",
+        metavar="C",
+        help="column of a table with the formulas (default: formula)",
+    )
+    parser.add_argument(
+        "--target",
+        nargs="+",
+        action="extend",
+        metavar="T",
+        help="column(s) to predict; needed for a table. Of several, each may have "
+        "unknown values (empty, na, nan, null, none); a single one may not",
+    )
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-rows",
+        type=_integer(2),
+        metavar="N",
+        help="use a random sample of N rows",
+    )
+    parser.add_argument(
+        "--max-epochs",
+        type=_integer(1),
+        metavar="N",
+        help="epochs of cgcnn and alignn (default: 100)",
+    )
+    parser.add_argument(
+        "--n-estimators",
+        type=_integer(1),
+        default=200,
+        metavar="N",
+        help="trees of rf_magpie (default: 200; the 500 of the Matbench baseline take "
+        "2.5 times as long and are hardly better)",
+    )
+    parser.add_argument(
+        "--random-state", type=_integer(0), default=0, metavar="SEED", help="default: 0"
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="device of cgcnn and alignn: auto, cpu, cuda, cuda:1 (default: auto)",
+    )
+    _add_common(parser)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--n-jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="cores for reading, graphs and forests, -1 for all (default: 1)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or len(set(names)) != len(names):
+        raise argparse.ArgumentTypeError(
+            f"expected names separated by commas, none twice; got {text!r}"
+        )
+    return names
+
+
+def _integer(least: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(
+                f"expected an integer of {least} or more; got {text!r}"
+            )
+        return value
+
+    return convert

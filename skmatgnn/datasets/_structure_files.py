@@ -1,0 +1,219 @@
+"""Structures out of CIF and POSCAR files and of ALIGNN's dictionaries."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skmatgnn.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+__all__ = ["find_structure_file", "parse_structure_file", "structure_of_atoms"]
+
+_SUFFIXES = (".cif", ".vasp", ".poscar", ".POSCAR")
+_CIF_CELL = re.compile(r"^\s*_cell[_.]length_a\b", re.MULTILINE | re.IGNORECASE)
+# pymatgen's remarks on files that are in order. All other remarks reach the user.
+_HARMLESS = re.compile(
+    r"fractional coordinates rounded to ideal values|No Pauling electronegativity"
+    r"|default value of primitive|was split into lattice constants"
+    r"|Skipping relative stoichiometry check"
+)
+
+
+def find_structure_file(folder: Path, name: str) -> Path | None:
+    """Find the structure file that an identifier means.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are.
+    name : str
+        Name of the file, or an identifier: the name without its suffix, or without
+        ``POSCAR-`` and ``.vasp``.
+
+    Returns
+    -------
+    Path or None
+        None if there is no such file in the folder.
+    """
+    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        return None
+    candidates = (name, *(name + s for s in _SUFFIXES), f"POSCAR-{name}.vasp")
+    for candidate in candidates:
+        # os.path.isfile, unlike Path.is_file, survives null bytes and overlong names.
+        path = os.path.join(folder, candidate)  # noqa: PTH118
+        if os.path.isfile(path):  # noqa: PTH113
+            return Path(path)
+    return None
+
+
+def parse_structure_file(path: Path) -> tuple[Structure | None, list[str]]:
+    """Read one structure; never raises for a bad file.
+
+    Parameters
+    ----------
+    path : Path
+        CIF, or POSCAR with element symbols; told apart by suffix, then by content.
+
+    Returns
+    -------
+    structure : Structure or None
+        None if the file is unusable.
+    remarks : list of str
+        The cause where the structure is None, else what pymatgen had to correct.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            structure = _parse(path)
+        except Exception as error:  # noqa: BLE001
+            # pymatgen's parsers raise whatever their arithmetic runs into.
+            return None, [_cause(error)]
+    remarks = [
+        " ".join(str(warning.message).split())
+        for warning in caught
+        if not issubclass(warning.category, DeprecationWarning | FutureWarning)
+    ]
+    remarks = [text for text in dict.fromkeys(remarks) if not _HARMLESS.search(text)]
+    return structure, remarks
+
+
+def _cause(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if len(text) > 200:
+        text = text[:197] + "..."
+    if isinstance(error, InvalidValueError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _parse(path: Path) -> Structure:
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    if not text.strip():
+        raise InvalidValueError("the file is empty")
+    is_cif = path.suffix.lower() == ".cif" or _CIF_CELL.search(text) is not None
+    kind, parse = ("CIF", _parse_cif) if is_cif else ("POSCAR", _parse_poscar)
+    try:
+        structure = parse(text)
+    except (IndexError, KeyError, AssertionError) as error:
+        # Their texts alone do not say that the file is at fault.
+        raise InvalidValueError(
+            f"it is incomplete, or no {kind} ({_cause(error)})"
+        ) from error
+    return _checked(structure)
+
+
+def _parse_cif(text: str) -> Structure:
+    from pymatgen.io.cif import CifParser
+
+    structures = CifParser.from_str(text).parse_structures(
+        primitive=False, on_error="raise"
+    )
+    if not structures:
+        raise InvalidValueError("the file holds no structure")
+    if len(structures) > 1:
+        raise InvalidValueError(
+            f"the file holds {len(structures)} structures; one was expected"
+        )
+    return structures[0]
+
+
+def _parse_poscar(text: str) -> Structure:
+    from pymatgen.io.vasp.inputs import Poscar
+
+    with warnings.catch_warnings():
+        # pymatgen would invent elements for a POSCAR that does not name them.
+        warnings.filterwarnings("error", message="Elements in POSCAR cannot be")
+        return Poscar.from_str(text).structure
+
+
+def _checked(structure: Structure) -> Structure:
+    from pymatgen.core import DummySpecies
+
+    if len(structure) == 0:
+        raise InvalidValueError("the structure has no atoms")
+    for site in structure:
+        for species in site.species:
+            if isinstance(species, DummySpecies):
+                raise InvalidValueError(f"{species.symbol!r} is no element")
+    matrix = structure.lattice.matrix
+    if not (np.isfinite(matrix).all() and np.isfinite(structure.frac_coords).all()):
+        raise InvalidValueError("the cell or the coordinates are not finite")
+    if structure.volume < 1e-3:
+        raise InvalidValueError(
+            f"the cell has the volume {structure.volume:.3g} A^3; it must be positive"
+        )
+    return structure
+
+
+def structure_of_atoms(atoms: Any) -> Structure:
+    """Convert ALIGNN's dictionary of a structure.
+
+    Parameters
+    ----------
+    atoms : dict
+        ``lattice_mat`` (3x3, A), ``coords`` (n x 3), ``elements`` (n symbols), and
+        ``cartesian`` (bool, False if absent).
+
+    Returns
+    -------
+    Structure
+
+    Raises
+    ------
+    InvalidValueError
+        If it is not such a dictionary.
+    """
+    from pymatgen.core import Element, Structure
+
+    if not isinstance(atoms, dict):
+        raise InvalidValueError("atoms must be a JSON object")
+    missing = [k for k in ("lattice_mat", "coords", "elements") if k not in atoms]
+    if missing:
+        raise InvalidValueError(f"atoms lacks {', '.join(missing)}")
+    elements = atoms["elements"]
+    if not isinstance(elements, list) or not elements:
+        raise InvalidValueError("atoms.elements must be a list of symbols")
+    for symbol in elements:
+        if not isinstance(symbol, str) or not Element.is_valid_symbol(symbol.strip()):
+            raise InvalidValueError(f"{symbol!r:.40} is no element symbol")
+    return _checked(
+        Structure(
+            _ensure_floats(atoms["lattice_mat"], (3, 3), "lattice_mat"),
+            [symbol.strip() for symbol in elements],
+            _ensure_floats(atoms["coords"], (len(elements), 3), "coords"),
+            coords_are_cartesian=_ensure_bool(atoms.get("cartesian", False)),
+        )
+    )
+
+
+def _ensure_bool(value: Any) -> bool:
+    """Convert jarvis' spellings: JSON booleans and the words."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise InvalidValueError("atoms.cartesian must be true or false")
+    return value
+
+
+def _ensure_floats(value: Any, shape: tuple[int, int], name: str) -> np.ndarray:
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(f"atoms.{name} is not numeric") from error
+    if array.shape != shape:
+        raise InvalidValueError(
+            f"atoms.{name} must have the shape {shape}; got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise InvalidValueError(f"atoms.{name} is not finite")
+    if name == "lattice_mat" and abs(np.linalg.det(array)) < 1e-3:
+        raise InvalidValueError("the cell has no volume")
+    return array

@@ -1,0 +1,17 @@
+"""Exceptions of the package; each is also the built-in that users expect."""
+
+from __future__ import annotations
+
+__all__ = ["InvalidTypeError", "InvalidValueError", "SkmatgnnError"]
+
+
+class SkmatgnnError(Exception):
+    """Base of all errors that the package raises on purpose."""
+
+
+class InvalidValueError(SkmatgnnError, ValueError):
+    """A value of the right type that cannot be used."""
+
+
+class InvalidTypeError(SkmatgnnError, TypeError):
+    """An object of a type that cannot be used."""

@@ -1,0 +1,19 @@
+"""scikit-learn estimators on crystal structures and compositions."""
+
+from skmatgnn.estimators.composition import make_rf_magpie
+from skmatgnn.estimators.embedding import GraphEmbedding
+from skmatgnn.estimators.structure import (
+    ALIGNNClassifier,
+    ALIGNNRegressor,
+    CGCNNClassifier,
+    CGCNNRegressor,
+)
+
+__all__ = [
+    "ALIGNNClassifier",
+    "ALIGNNRegressor",
+    "CGCNNClassifier",
+    "CGCNNRegressor",
+    "GraphEmbedding",
+    "make_rf_magpie",
+]

@@ -1,0 +1,283 @@
+"""Regression and classification on top of the graph estimators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from skmatgnn.errors import InvalidValueError
+from skmatgnn.metrics import masked_r2_score
+from skmatgnn.nets._criteria import ClassificationLoss, RegressionLoss
+from skmatgnn.preprocessing import TargetScaler
+from skmatgnn.utils._sklearn import fit_context
+from skmatgnn.utils.validation import ensure_regression_targets
+
+__all__ = ["GraphClassifierMixin", "GraphRegressorMixin"]
+
+
+class GraphRegressorMixin(RegressorMixin):
+    """fit, predict and score for real targets, several and partly unknown."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> GraphRegressorMixin:
+        """Train.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+            List, tuple, 1-D object array, Series, one-column frame, StructureArray
+            or GraphArray of pymatgen Structure, ase Atoms, or graphs from
+            StructureToGraph.
+        y : array-like of shape (n,) or (n, t)
+            Targets, in any unit. NaN in a 2-D y means "not known" and is skipped.
+        sample_weight : array-like of shape (n,), optional
+            How much each sample counts.
+        groups : array-like of shape (n,), optional
+            Samples of a group stay together in the split of ``early_stopping``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the input cannot be used; the message names the sample.
+        """
+        return self._fit(X, y, sample_weight, groups)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> GraphRegressorMixin:
+        """Train for one more epoch, with the same optimizer and target scaling.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+        y : array-like of shape (n,) or (n, t)
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, t), float64
+            In the units and the shape of the y that ``fit`` saw.
+        """
+        outputs = self._apply(X, "forward")
+        values = self.target_scaler_.inverse_transform(outputs)
+        return values[:, 0] if self.one_dimensional_ else values
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination over the known targets.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+        y : array-like of shape (n,) or (n, t)
+            NaN where unknown.
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        float
+            Averaged over the targets.
+        """
+        return masked_r2_score(y, self.predict(X), sample_weight=sample_weight)
+
+    def _check_targets(self, y: Any) -> np.ndarray:
+        targets, self._one_dimensional_y = ensure_regression_targets(y, estimator=self)
+        return targets
+
+    def _encode_targets(
+        self, targets: np.ndarray, weight: np.ndarray | None, *, reset: bool
+    ) -> np.ndarray:
+        if reset:
+            self.target_scaler_ = TargetScaler().fit(targets, weight)
+            self.n_outputs_ = targets.shape[1]
+            self.one_dimensional_ = self._one_dimensional_y
+        elif targets.shape[1] != self.n_outputs_:
+            raise InvalidValueError(
+                f"y has {targets.shape[1]} targets; the model was trained on "
+                f"{self.n_outputs_}. Set warm_start=False and call fit for a new model."
+            )
+        return self.target_scaler_.transform(targets)
+
+    def _criterion(self) -> dict[str, Any]:
+        loss = "l1" if self.loss == "auto" else self.loss
+        if loss == "cross_entropy":
+            raise InvalidValueError(
+                "loss='cross_entropy' is for classifiers; use 'l1', 'mse' or 'huber'."
+            )
+        return {"criterion": RegressionLoss, "criterion__loss": loss}
+
+
+class GraphClassifierMixin(ClassifierMixin):
+    """fit, predict and predict_proba for class labels."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = True
+        return tags
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> GraphClassifierMixin:
+        """Train.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+            List, tuple, 1-D object array, Series, one-column frame, StructureArray
+            or GraphArray of pymatgen Structure, ase Atoms, or graphs from
+            StructureToGraph.
+        y : array-like of shape (n,)
+            Class labels.
+        sample_weight : array-like of shape (n,), optional
+            How much each sample counts.
+        groups : array-like of shape (n,), optional
+            Samples of a group stay together in the split of ``early_stopping``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the input cannot be used; the message names the sample.
+        """
+        return self._fit(X, y, sample_weight, groups)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> GraphClassifierMixin:
+        """Train for one more epoch with the same optimizer.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+        y : array-like of shape (n,)
+        classes : array-like of shape (n_classes,), optional
+            All labels that will ever come; needed in the first call if ``y`` lacks
+            any.
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight, classes=classes)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+            Columns in the order of ``classes_``.
+        """
+        return softmax(self._apply(X, "forward"), axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the most probable class.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _encode_targets(
+        self,
+        labels: np.ndarray,
+        weight: np.ndarray | None,
+        *,
+        reset: bool,
+        classes: Any = None,
+    ) -> np.ndarray:
+        if reset:
+            self.classes_ = np.unique(labels if classes is None else classes)
+            self.n_outputs_ = len(self.classes_)
+            _require_weighted_classes(labels, weight)
+        codes = np.searchsorted(self.classes_, labels)
+        codes = np.minimum(codes, len(self.classes_) - 1)
+        unknown = np.flatnonzero(self.classes_[codes] != labels)
+        if len(unknown):
+            raise InvalidValueError(
+                f"y has the label {labels[unknown[0]]!r} at index {int(unknown[0])}, "
+                f"which is not among the classes {self.classes_.tolist()}. Give all "
+                "labels as classes= in the first partial_fit, or call fit anew."
+            )
+        return codes[:, None].astype(np.float64)
+
+    def _check_targets(self, y: Any) -> np.ndarray:
+        if y is None:
+            raise InvalidValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        labels = column_or_1d(y, warn=True)
+        missing = np.flatnonzero([label is None or label != label for label in labels])  # noqa: PLR0124 - NaN
+        if len(missing):
+            raise InvalidValueError(
+                f"Input y contains NaN or None at index {int(missing[0])}. Drop the "
+                "rows with unknown labels."
+            )
+        if labels.dtype.kind == "f" and np.isinf(labels).any():
+            raise InvalidValueError("Input y contains infinity. Drop such rows.")
+        check_classification_targets(labels)
+        return labels
+
+    def _criterion(self) -> dict[str, Any]:
+        if self.loss not in ("auto", "cross_entropy"):
+            raise InvalidValueError(
+                f"A classifier has loss='cross_entropy'; got {self.loss!r}."
+            )
+        return {"criterion": ClassificationLoss}
+
+
+def _require_weighted_classes(labels: np.ndarray, weight: np.ndarray | None) -> None:
+    if weight is None or len(np.unique(labels)) < 2:
+        return
+    left = len(np.unique(labels[weight != 0]))
+    if left < 2:
+        raise InvalidValueError(
+            f"{left} class is left after removing samples of zero weight; at least "
+            "2 classes are required."
+        )

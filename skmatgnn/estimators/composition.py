@@ -1,0 +1,87 @@
+"""Estimators that take compositions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+
+from skmatgnn.featurizers import MagpieFeatures
+
+if TYPE_CHECKING:
+    from skmatgnn._typing import RandomState
+
+__all__ = ["make_rf_magpie"]
+
+
+def make_rf_magpie(
+    *,
+    n_estimators: int = 500,
+    max_features: float | Literal["sqrt", "log2"] | None = 0.33,
+    n_jobs: int | None = None,
+    random_state: RandomState = None,
+    classification: bool = False,
+) -> Pipeline:
+    """Random forest on Magpie features: the baseline for composition models.
+
+    Parameters
+    ----------
+    n_estimators : int, default=500
+        Number of trees.
+    max_features : float, int, {"sqrt", "log2"} or None, default=0.33
+        Features tried at each split, as in scikit-learn's forests; a float is a
+        fraction.
+    n_jobs : int, optional
+        Processes or threads that grow trees, as in scikit-learn.
+    random_state : int, RandomState or None, default=None
+        Seed of the forest.
+    classification : bool, default=False
+        Build a classifier instead of a regressor.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Steps ``magpie`` (`MagpieFeatures`), ``imputer`` (mean of the training rows
+        where an element's property is unknown) and ``forest``.
+
+    See Also
+    --------
+    skmatgnn.featurizers.MagpieFeatures : The features.
+
+    References
+    ----------
+    .. [1] L. Ward, A. Agrawal, A. Choudhary, C. Wolverton, "A general-purpose
+       machine learning framework for predicting properties of inorganic
+       materials", npj Comput. Mater. 2, 16028 (2016).
+    .. [2] A. Dunn, Q. Wang, A. Ganose, D. Dopp, A. Jain, "Benchmarking materials
+       property prediction methods: the Matbench test set and Automatminer
+       reference algorithm", npj Comput. Mater. 6, 138 (2020).
+
+    Examples
+    --------
+    >>> from skmatgnn.estimators.composition import make_rf_magpie
+    >>> model = make_rf_magpie(n_estimators=20, random_state=0)
+    >>> _ = model.fit(["NaCl", "KCl", "NaBr", "Fe2O3"], [8.5, 8.4, 7.5, 2.0])
+    >>> model.predict(["KBr"]).shape
+    (1,)
+    """
+    forest = RandomForestClassifier if classification else RandomForestRegressor
+    return Pipeline(
+        [
+            ("magpie", MagpieFeatures()),
+            # A column without any known value stays, so that the number of features
+            # does not depend on the rows of a fold.
+            ("imputer", SimpleImputer(strategy="mean", keep_empty_features=True)),
+            (
+                "forest",
+                forest(
+                    n_estimators=n_estimators,
+                    max_features=max_features,
+                    n_jobs=n_jobs,
+                    random_state=random_state,
+                ),
+            ),
+        ]
+    )

@@ -1,0 +1,8 @@
+"""Transformers from materials to feature matrices."""
+
+from __future__ import annotations
+
+from skmatgnn.featurizers._magpie import MagpieFeatures
+from skmatgnn.featurizers._matminer import MatminerFeatures
+
+__all__ = ["MagpieFeatures", "MatminerFeatures"]

@@ -1,0 +1,251 @@
+"""Crystal graphs packed into flat arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.utils.packed_file import read_arrays, write_arrays
+from skmatgnn.utils.ragged import ensure_row_index, ragged_indices, row_pointers
+from skmatgnn.utils.validation import describe
+
+__all__ = ["GraphArray", "GraphSettings"]
+
+
+@dataclass(frozen=True)
+class GraphSettings:
+    """How graphs were made.
+
+    Parameters
+    ----------
+    cutoff : float
+        Radius in Angstrom.
+    max_neighbors : int or None
+        Neighbours in each atom's shell; None for all within ``cutoff``.
+    three_body_cutoff : float or None
+        Longest bond, in Angstrom, of which angles are taken; None for all.
+    shell_tolerance : float
+        Distances that differ by less, in Angstrom, belong to one shell.
+    """
+
+    cutoff: float
+    max_neighbors: int | None
+    three_body_cutoff: float | None
+    shell_tolerance: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GraphArray(Sequence):
+    """Many crystal graphs in seven flat arrays.
+
+    Edges are sorted by receiving atom and, within it, by length. Every edge's reverse
+    is there too. The line graph is implied: the edge ``j -> i`` receives from the
+    consecutive edges that end in ``j`` and are no longer than the three-body cutoff,
+    which are the first ``bond_count[j]`` of them.
+
+    Parameters
+    ----------
+    node_ptr : ndarray of shape (n + 1,)
+        Atoms ``node_ptr[g]:node_ptr[g + 1]`` belong to graph ``g``.
+    atomic_numbers : ndarray of shape (n_atoms,), uint8
+    edge_ptr : ndarray of shape (n_atoms + 1,)
+        Edges ``edge_ptr[v]:edge_ptr[v + 1]`` end in atom ``v``.
+    bond_count : ndarray of shape (n_atoms,), int32
+        How many of these are short enough for angles.
+    sender : ndarray of shape (n_edges,), int32
+        Atom from which an edge starts, numbered within its graph.
+    reverse : ndarray of shape (n_edges,), int32
+        The opposite edge, numbered within its graph.
+    displacement : ndarray of shape (n_edges, 3)
+        From the receiving atom to the sender, in Angstrom.
+    settings : GraphSettings
+        How the graphs were made.
+
+    See Also
+    --------
+    skmatgnn.graphs.StructureToGraph : Makes it.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from skmatgnn.graphs import StructureToGraph
+    >>> salt = Structure(Lattice.cubic(4), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> graphs = StructureToGraph(max_neighbors=8).fit_transform([salt, salt])
+    >>> graphs
+    GraphArray of 2 graphs, 4 atoms, 32 edges
+    >>> graphs[:1].n_edges.tolist()
+    [16]
+    """
+
+    node_ptr: np.ndarray
+    atomic_numbers: np.ndarray
+    edge_ptr: np.ndarray
+    bond_count: np.ndarray
+    sender: np.ndarray
+    reverse: np.ndarray
+    displacement: np.ndarray
+    settings: GraphSettings
+
+    _format: ClassVar[str] = "skmatgnn.GraphArray"
+    _version: ClassVar[int] = 1
+
+    def __len__(self) -> int:
+        return len(self.node_ptr) - 1
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of graphs, as NumPy spells it."""
+        return (len(self),)
+
+    @property
+    def ndim(self) -> int:
+        """Always one."""
+        return 1
+
+    @property
+    def n_atoms(self) -> np.ndarray:
+        """Atoms in each graph."""
+        return np.diff(self.node_ptr)
+
+    @property
+    def n_edges(self) -> np.ndarray:
+        """Directed edges in each graph."""
+        return np.diff(self.edge_ptr[self.node_ptr])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in self._arrays().values())
+
+    def __repr__(self) -> str:
+        return (
+            f"GraphArray of {len(self)} graphs, {self.node_ptr[-1]} atoms, "
+            f"{self.edge_ptr[-1]} edges"
+        )
+
+    def __getitem__(self, key: Any) -> GraphArray:
+        index = ensure_row_index(key, len(self))
+        index = np.atleast_1d(index)
+        n_atoms = self.n_atoms[index]
+        nodes = ragged_indices(self.node_ptr[:-1][index], n_atoms)
+        degree = np.diff(self.edge_ptr)[nodes]
+        edges = ragged_indices(self.edge_ptr[:-1][nodes], degree)
+        return GraphArray(
+            row_pointers(n_atoms),
+            self.atomic_numbers[nodes],
+            row_pointers(degree),
+            self.bond_count[nodes],
+            self.sender[edges],
+            self.reverse[edges],
+            self.displacement[edges],
+            self.settings,
+        )
+
+    def __iter__(self) -> Iterator[GraphArray]:
+        return (self[index] for index in range(len(self)))
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        names = [field.name for field in fields(self) if field.name != "settings"]
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[GraphArray]) -> GraphArray:
+        """Join graphs that were made alike.
+
+        Parameters
+        ----------
+        parts : sequence of GraphArray
+
+        Returns
+        -------
+        GraphArray
+
+        Raises
+        ------
+        InvalidTypeError
+            If a part is no GraphArray, with its index.
+        InvalidValueError
+            If there is no part, or parts were made with different settings.
+        """
+        if len(parts) == 0:
+            raise InvalidValueError("There are no graphs to join.")
+        for index, part in enumerate(parts):
+            if not isinstance(part, cls):
+                raise InvalidTypeError(
+                    f"Expected a graph at index {index}; got {describe(part)}. Do not "
+                    "mix graphs with structures."
+                )
+            if part.settings != parts[0].settings:
+                raise InvalidValueError(
+                    f"The graph at index {index} was made with {part.settings}, the "
+                    f"first with {parts[0].settings}. Make all graphs alike."
+                )
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in (
+                "atomic_numbers",
+                "bond_count",
+                "sender",
+                "reverse",
+                "displacement",
+            )
+        }
+        return cls(
+            node_ptr=row_pointers(np.concatenate([p.n_atoms for p in parts])),
+            edge_ptr=row_pointers(np.concatenate([np.diff(p.edge_ptr) for p in parts])),
+            settings=parts[0].settings,
+            **columns,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one file, which replaces an old one only when complete.
+
+        Parameters
+        ----------
+        path : str or Path
+        """
+        metadata = {
+            "format": self._format,
+            "version": str(self._version),
+            "settings": json.dumps(asdict(self.settings)),
+        }
+        write_arrays(path, self._arrays(), metadata)
+
+    @classmethod
+    def load(cls, path: str | Path, *, memory_map: bool = True) -> GraphArray:
+        """Read a file that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+        memory_map : bool, default=True
+            Leave the arrays on disk and read what is used.
+
+        Returns
+        -------
+        GraphArray
+
+        Raises
+        ------
+        InvalidValueError
+            If the file is none of ours, is cut short, or has another version.
+        """
+        arrays, metadata = read_arrays(path, memory_map=memory_map)
+        version = metadata.get("version")
+        if metadata.get("format") != cls._format or version != str(cls._version):
+            raise InvalidValueError(
+                f"{path} holds no GraphArray of version {cls._version}; got format "
+                f"{metadata.get('format')!r}, version {version!r}. Make it again with "
+                "GraphArray.save."
+            )
+        try:
+            settings = GraphSettings(**json.loads(metadata["settings"]))
+            return cls(**arrays, settings=settings)
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InvalidValueError(f"{path} is damaged: {error}.") from error

@@ -1,0 +1,236 @@
+"""Graphs as tensors: packed on a device once, batched there by index arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skmatgnn.nn.ops import Adjacency
+
+if TYPE_CHECKING:
+    from skmatgnn.graphs._array import GraphArray
+
+__all__ = ["DeviceGraphs", "GraphBatch"]
+
+
+@dataclass(frozen=True)
+class GraphBatch:
+    """Disjoint graphs, numbered through.
+
+    Parameters
+    ----------
+    node_ptr : Tensor of shape (n_graphs + 1,)
+    node_graph : Tensor of shape (n_atoms,)
+        Graph of each atom.
+    atomic_numbers : Tensor of shape (n_atoms,)
+    edges : Adjacency
+        Between atoms.
+    displacement : Tensor of shape (n_edges, 3)
+        From the receiving atom to the sender, in Angstrom.
+    triplets : Adjacency
+        Between edges: the line graph. Those longer than the three-body cutoff are
+        nodes of it too, without neighbours.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from skmatgnn.graphs import GraphBatch, StructureToGraph
+    >>> salt = Structure(Lattice.cubic(4), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> graphs = StructureToGraph(max_neighbors=8).fit_transform([salt, salt])
+    >>> batch = GraphBatch.from_graphs(graphs)
+    >>> len(batch), batch.edges.n_edges, batch.triplets.n_edges
+    (2, 32, 256)
+    """
+
+    node_ptr: Tensor
+    node_graph: Tensor
+    atomic_numbers: Tensor
+    edges: Adjacency
+    displacement: Tensor
+    triplets: Adjacency
+
+    def __len__(self) -> int:
+        return len(self.node_ptr) - 1
+
+    def to(self, device: torch.device | str) -> GraphBatch:
+        """Copy to a device.
+
+        Parameters
+        ----------
+        device : torch.device or str
+
+        Returns
+        -------
+        GraphBatch
+        """
+        return GraphBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    @classmethod
+    def from_graphs(
+        cls, graphs: GraphArray, device: torch.device | str = "cpu"
+    ) -> GraphBatch:
+        """Put all graphs into one batch.
+
+        Parameters
+        ----------
+        graphs : GraphArray
+        device : torch.device or str, default="cpu"
+
+        Returns
+        -------
+        GraphBatch
+        """
+        return DeviceGraphs(graphs, device).take(np.arange(len(graphs)))
+
+
+class DeviceGraphs:
+    """The arrays of a GraphArray on a device, from which batches are cut.
+
+    Row lengths are kept on the host as well, so that the sizes of a batch are known
+    there and no step waits for the device.
+
+    Parameters
+    ----------
+    graphs : GraphArray
+    device : torch.device or str
+    dtype : torch.dtype, optional
+        Of the bond vectors; that of the graphs by default.
+    """
+
+    def __init__(
+        self,
+        graphs: GraphArray,
+        device: torch.device | str,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        first_edge = graphs.edge_ptr[graphs.node_ptr]
+        self._host = {
+            "nodes": graphs.n_atoms,
+            "edges": np.diff(first_edge),
+            "triplets": _sum_rows(_triplets_by_sender(graphs), graphs.node_ptr),
+        }
+        self._node_start = self._tensor(graphs.node_ptr[:-1])
+        self._edge_start = self._tensor(first_edge[:-1])
+        self._lengths = {key: self._tensor(value) for key, value in self._host.items()}
+        self._numbers = self._tensor(graphs.atomic_numbers)
+        self._degree = self._tensor(np.diff(graphs.edge_ptr))
+        self._bond_count = self._tensor(graphs.bond_count)
+        self._sender = self._tensor(graphs.sender)
+        self._reverse = self._tensor(graphs.reverse)
+        self._displacement = self._tensor(graphs.displacement)
+        if dtype is not None:
+            self._displacement = self._displacement.to(dtype)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        # a memory map, and what a worker received, are read-only; torch warns of them
+        return torch.from_numpy(np.array(array)).to(self.device)
+
+    def __len__(self) -> int:
+        return len(self._node_start)
+
+    def take(
+        self, rows: np.ndarray, rows_on_device: Tensor | None = None
+    ) -> GraphBatch:
+        """Cut out a batch.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_graphs,), int64
+            Which graphs, in this order.
+        rows_on_device : Tensor, optional
+            The same, if it is already there.
+
+        Returns
+        -------
+        GraphBatch
+        """
+        if rows_on_device is None:
+            rows_on_device = torch.from_numpy(rows).to(self.device)
+        total = {key: int(value[rows].sum()) for key, value in self._host.items()}
+        lengths = {key: v[rows_on_device] for key, v in self._lengths.items()}
+        return self._assemble(rows_on_device, total, lengths)
+
+    def _assemble(
+        self, rows: Tensor, total: dict[str, int], lengths: dict[str, Tensor]
+    ) -> GraphBatch:
+        node_ptr = _pointers(lengths["nodes"])
+        node_graph = _expand(lengths["nodes"], total["nodes"])
+        nodes = _ragged(self._node_start[rows], node_ptr, node_graph)
+        graph_edge_ptr = _pointers(lengths["edges"])
+        edge_graph = _expand(lengths["edges"], total["edges"])
+        stored = _ragged(self._edge_start[rows], graph_edge_ptr, edge_graph)
+
+        degree = self._degree[nodes].long()
+        edge_ptr = _pointers(degree)
+        edges = Adjacency(
+            receiver_ptr=edge_ptr,
+            receiver=_expand(degree, total["edges"]),
+            sender=self._sender[stored].long() + node_ptr[edge_graph],
+            sender_ptr=edge_ptr,
+            by_sender=self._reverse[stored].long() + graph_edge_ptr[edge_graph],
+        )
+        bond_count = self._bond_count[nodes].long()
+        return GraphBatch(
+            node_ptr=node_ptr,
+            node_graph=node_graph,
+            atomic_numbers=self._numbers[nodes].long(),
+            edges=edges,
+            displacement=self._displacement[stored],
+            triplets=_line_graph(edges, bond_count, total["triplets"]),
+        )
+
+
+def _line_graph(edges: Adjacency, bond_count: Tensor, n_triplets: int) -> Adjacency:
+    """Pairs of bonds that share an atom; bonds are edges short enough for angles.
+
+    Bonds are the first ``bond_count[v]`` edges into each atom ``v``. The bond
+    ``j -> i`` receives from all bonds into ``j``; the bond ``k -> j`` sends to all
+    bonds out of ``j``, which are the reverses of the bonds into ``j``.
+    """
+    start = edges.receiver_ptr[:-1]
+    place = torch.arange(edges.n_edges, device=start.device) - start[edges.receiver]
+    is_bond = place < bond_count[edges.receiver]
+
+    receiver_ptr = _pointers(bond_count[edges.sender] * is_bond)
+    receiver = _expand(receiver_ptr.diff(), n_triplets)
+    incoming = _ragged(start[edges.sender], receiver_ptr, receiver)
+
+    sender_ptr = _pointers(bond_count[edges.receiver] * is_bond)
+    source = _expand(sender_ptr.diff(), n_triplets)
+    sibling = _ragged(start[edges.receiver], sender_ptr, source)
+    by_sender = receiver_ptr[edges.by_sender[sibling]] + place[source]
+    return Adjacency(receiver_ptr, receiver, incoming, sender_ptr, by_sender)
+
+
+def _pointers(lengths: Tensor) -> Tensor:
+    ptr = lengths.new_zeros(len(lengths) + 1, dtype=torch.int64)
+    torch.cumsum(lengths, 0, out=ptr[1:])
+    return ptr
+
+
+def _expand(lengths: Tensor, total: int) -> Tensor:
+    rows = torch.arange(len(lengths), device=lengths.device)
+    return torch.repeat_interleave(rows, lengths, output_size=total)
+
+
+def _ragged(starts: Tensor, ptr: Tensor, row: Tensor) -> Tensor:
+    """Concatenate ranges from ``starts`` on; ``row`` is the range of each item."""
+    position = torch.arange(len(row), device=row.device)
+    return position + (starts - ptr[:-1])[row]
+
+
+def _sum_rows(values: np.ndarray, ptr: np.ndarray) -> np.ndarray:
+    total = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=total[1:])
+    return np.diff(total[ptr])
+
+
+def _triplets_by_sender(graphs: GraphArray) -> np.ndarray:
+    """Pairs of bonds that share each atom: as many come in as go out."""
+    return graphs.bond_count.astype(np.int64) ** 2

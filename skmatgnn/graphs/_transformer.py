@@ -1,0 +1,296 @@
+"""Structures to graphs, as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from tqdm.auto import tqdm
+
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.graphs._array import GraphArray, GraphSettings
+from skmatgnn.graphs._neighbors import DISTANCE_EPS, Bonds, find_bonds
+from skmatgnn.preprocessing import StructureArray
+from skmatgnn.utils._sklearn import Interval, StrOptions, fit_context
+from skmatgnn.utils.ragged import row_pointers
+
+__all__ = ["StructureToGraph", "ensure_graphs"]
+
+CHUNK = 128  # structures that are built in one vectorised pass
+
+
+class StructureToGraph(TransformerMixin, BaseEstimator):
+    """Turn crystal structures into graphs of atoms, bonds and bond angles.
+
+    Every atom is joined to its ``max_neighbors`` nearest neighbours, counting
+    periodic images, and to all others at the same distance: shells are taken whole,
+    so that the order of the atoms, the orientation and the choice of the cell do not
+    change the graph. A pair is joined if either end asks for it, and edges go both
+    ways.
+
+    Parameters
+    ----------
+    cutoff : float, default=8.0
+        Radius in Angstrom. With ``max_neighbors`` it grows until every atom has that
+        many neighbours, and shrinks where fewer Angstroms hold them: then it does
+        not change which edges there are, only how far the networks' radial basis
+        reaches.
+    max_neighbors : int or None, default=12
+        Neighbours of each atom. None takes all within ``cutoff``.
+    three_body_cutoff : float or None, default=None
+        Longest bond, in Angstrom, of which angles are taken; None for all. Shorter
+        is much faster: the angles grow with the square of the bonds.
+    shell_tolerance : float, default=0.01
+        Distances that differ by less, in Angstrom, belong to one shell.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the bond vectors.
+    n_jobs : int or None, default=None
+        Worker processes; None is one, -1 all cores.
+    verbose : bool, default=False
+        Whether to show a progress bar.
+
+    See Also
+    --------
+    skmatgnn.ALIGNNRegressor : Makes its graphs itself, if it is given structures.
+
+    Notes
+    -----
+    Build graphs once, outside a search: they are much smaller than structures, and
+    every fit of the search then starts at once.
+
+    References
+    ----------
+    Choudhary, DeCost, npj Comput. Mater. 7, 185 (2021): 12 nearest neighbours.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from skmatgnn.graphs import StructureToGraph
+    >>> copper = Structure(Lattice.cubic(3.6), ["Cu"] * 4,
+    ...     [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    >>> StructureToGraph().fit_transform([copper])
+    GraphArray of 1 graphs, 4 atoms, 48 edges
+    """
+
+    _doc_link_module = "skmatgnn"
+    _doc_link_template = "https://skmatgnn.readthedocs.io/en/stable/api.html"
+
+    _parameter_constraints = {
+        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "max_neighbors": [Interval(Integral, 1, None, closed="left"), None],
+        "three_body_cutoff": [Interval(Real, 0, None, closed="neither"), None],
+        "shell_tolerance": [Interval(Real, 0, None, closed="left")],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        cutoff: float = 8.0,
+        max_neighbors: int | None = 12,
+        three_body_cutoff: float | None = None,
+        shell_tolerance: float = 0.01,
+        dtype: str = "float32",
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.cutoff = cutoff
+        self.max_neighbors = max_neighbors
+        self.three_body_cutoff = three_body_cutoff
+        self.shell_tolerance = shell_tolerance
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.requires_fit = False
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def set_output(self, *, transform: Any = None) -> StructureToGraph:
+        """Do nothing: graphs are no table.
+
+        Parameters
+        ----------
+        transform : object
+            Ignored; here so that ``Pipeline.set_output`` works.
+
+        Returns
+        -------
+        StructureToGraph
+        """
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> StructureToGraph:
+        """Check the parameters and that X can be read; nothing is learnt.
+
+        Parameters
+        ----------
+        X : sequence of Structure or Atoms
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        StructureToGraph
+        """
+        self._settings()
+        if not isinstance(X, GraphArray):
+            StructureArray.from_structures(X)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> GraphArray:
+        """Build the graphs; the same as :meth:`transform`.
+
+        Parameters
+        ----------
+        X : sequence of Structure or Atoms
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        GraphArray
+        """
+        return self.transform(X)
+
+    def transform(self, X: Any) -> GraphArray:
+        """Build the graphs.
+
+        Parameters
+        ----------
+        X : sequence of Structure or Atoms
+            Any container that StructureArray.from_structures takes.
+
+        Returns
+        -------
+        GraphArray
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            If a structure cannot be used, naming its index.
+        """
+        settings = self._settings()
+        structures = StructureArray.from_structures(X)
+        starts = range(0, len(structures), CHUNK)
+        tasks = (
+            delayed(_build)(structures[s : s + CHUNK], s, settings, self.dtype)
+            for s in starts
+        )
+        parallel = Parallel(n_jobs=self.n_jobs, return_as="generator")
+        parts = _show_progress(parallel(tasks), structures, self.verbose)
+        return GraphArray.concatenate(list(parts))
+
+    def _settings(self) -> GraphSettings:
+        self._validate_params()  # transform works without fit
+        return GraphSettings(
+            cutoff=float(self.cutoff),
+            max_neighbors=self.max_neighbors and int(self.max_neighbors),
+            three_body_cutoff=self.three_body_cutoff and float(self.three_body_cutoff),
+            shell_tolerance=float(self.shell_tolerance),
+        )
+
+
+def ensure_graphs(X: Any, transformer: StructureToGraph) -> GraphArray:
+    """Make graphs of structures, and let graphs pass.
+
+    Parameters
+    ----------
+    X : GraphArray, sequence of graphs, or sequence of structures
+    transformer : StructureToGraph
+        Makes graphs of structures.
+
+    Returns
+    -------
+    GraphArray
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If X is empty, mixed, or holds anything else.
+    """
+    if isinstance(X, GraphArray):
+        if len(X) == 0:
+            raise InvalidValueError("X is empty; at least one graph is needed.")
+        return X
+    if not isinstance(X, StructureArray) and _holds_graphs(X):
+        return GraphArray.concatenate(list(X))
+    return transformer.transform(X)
+
+
+def _holds_graphs(X: Any) -> bool:
+    try:
+        return any(isinstance(item, GraphArray) for item in X)
+    except TypeError:
+        raise InvalidTypeError(
+            f"X must be a sequence of structures or graphs; got {type(X).__name__}."
+        ) from None
+
+
+def _show_progress(
+    parts: Iterator[GraphArray], structures: StructureArray, verbose: bool
+) -> Iterator[GraphArray]:
+    with tqdm(
+        total=len(structures), desc="graphs", unit="structure", disable=not verbose
+    ) as bar:
+        for part in parts:
+            bar.update(len(part))
+            yield part
+
+
+def _build(
+    structures: StructureArray, first_index: int, settings: GraphSettings, dtype: str
+) -> GraphArray:
+    bonds = find_bonds(
+        structures,
+        cutoff=settings.cutoff,
+        max_neighbors=settings.max_neighbors,
+        shell_tolerance=settings.shell_tolerance,
+        first_index=first_index,
+    )
+    return _pack(structures, bonds, settings, dtype)
+
+
+def _pack(
+    structures: StructureArray, bonds: Bonds, settings: GraphSettings, dtype: str
+) -> GraphArray:
+    n_bonds, n_atoms = len(bonds), structures.atom_ptr[-1]
+    receiver = np.concatenate([bonds.first, bonds.second])
+    sender = np.concatenate([bonds.second, bonds.first])
+    length = np.concatenate([bonds.length, bonds.length])
+    order = np.lexsort((length, receiver))
+    place = np.empty_like(order)
+    place[order] = np.arange(2 * n_bonds)
+    opposite = (order + n_bonds) % (2 * n_bonds) if n_bonds else order
+    receiver, length = receiver[order], length[order]
+    edge_ptr = row_pointers(np.bincount(receiver, minlength=n_atoms))
+
+    owner = np.repeat(np.arange(len(structures)), structures.n_atoms)
+    first_atom = structures.atom_ptr[:-1]
+    graph = owner[receiver]
+    vector = np.concatenate([bonds.vector, -bonds.vector])[order]
+    short = length <= (settings.three_body_cutoff or np.inf) + DISTANCE_EPS
+    return GraphArray(
+        node_ptr=structures.atom_ptr,
+        atomic_numbers=structures.atomic_numbers,
+        edge_ptr=edge_ptr,
+        bond_count=np.bincount(receiver[short], minlength=n_atoms).astype(np.int32),
+        sender=(sender[order] - first_atom[graph]).astype(np.int32),
+        reverse=(place[opposite] - edge_ptr[first_atom[graph]]).astype(np.int32),
+        displacement=vector.astype(dtype),
+        settings=settings,
+    )

@@ -1,0 +1,444 @@
+"""Parity plot: predicted against true values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.model_selection import cross_validate
+from sklearn.utils import _safe_indexing, check_array
+
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.metrics import (
+    masked_mean_absolute_error,
+    masked_r2_score,
+    scaled_mean_absolute_error,
+)
+from skmatgnn.utils.validation import describe, require_consistent_length
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from skmatgnn._typing import ArrayLike, FloatArray
+
+_KINDS = ("auto", "scatter", "hexbin")
+_HEXBIN_FROM = 5_000
+_MAX_LEGEND = 10
+
+
+class ParityDisplay:
+    """Predicted against true values, with the identity line and the errors.
+
+    Make it with :meth:`from_predictions`, :meth:`from_estimator` or
+    :meth:`from_cross_validation`; all parameters are stored as attributes.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        True values; NaN means "not known".
+    y_pred : array-like of shape (n_samples,)
+        Predictions; NaN means "not predicted". Pairs with a NaN are left out.
+    y_std : array-like of shape (n_samples,), default=None
+        Standard deviations of the predictions, drawn as error bars.
+    groups : array-like of shape (n_samples,), default=None
+        Group or fold of each sample, drawn in its own colour.
+    target_name : str, default=None
+        Name of the property, for the axes' labels.
+    units : str, default=None
+        Its unit, for the labels and the errors.
+    y_train : array-like of shape (n_train,), default=None
+        Training targets, whose mean is the control of the SMAE. None takes the mean of
+        the targets shown.
+
+    Attributes
+    ----------
+    mae_, r2_, smae_ : float
+        Errors over the pairs shown, in the text box; NaN where undefined (R2 and SMAE
+        of a single pair or of constant targets). Set by :meth:`plot`.
+    n_shown_ : int
+        Number of pairs without NaN.
+    ax_ : matplotlib Axes
+        Axes with the plot.
+    figure_ : matplotlib Figure
+        Figure that holds the axes.
+    line_ : matplotlib Line2D
+        The identity line.
+    points_ : list of matplotlib collections
+        One scatter per group, or the hexagonal bins.
+    errorbars_ : list of matplotlib collections
+        The bars of ``y_std``, one collection per group.
+    text_ : matplotlib Text
+        The box with the errors.
+    legend_ : matplotlib Legend or None
+        The groups' colours; only up to ten groups have one.
+
+    See Also
+    --------
+    sklearn.metrics.PredictionErrorDisplay : Residuals, without units and groups.
+    skmatgnn.metrics.scaled_mean_absolute_error : The SMAE in the box.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> from skmatgnn.inspection import ParityDisplay
+    >>> display = ParityDisplay.from_predictions(
+    ...     [1.0, 2.0, 4.0], [1.1, 1.9, 4.3], target_name="Band gap", units="eV"
+    ... )
+    >>> display.ax_.get_xlabel()
+    'True band gap (eV)'
+    >>> round(display.mae_, 3)
+    0.167
+    """
+
+    def __init__(
+        self,
+        *,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        y_std: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        target_name: str | None = None,
+        units: str | None = None,
+        y_train: ArrayLike | None = None,
+    ) -> None:
+        self.y_true = y_true
+        self.y_pred = y_pred
+        self.y_std = y_std
+        self.groups = groups
+        self.target_name = target_name
+        self.units = units
+        self.y_train = y_train
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        y_std: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        target_name: str | None = None,
+        units: str | None = None,
+        y_train: ArrayLike | None = None,
+        ax: Axes | None = None,
+        **plot_options: Any,
+    ) -> ParityDisplay:
+        """Draw the plot from predictions.
+
+        Parameters
+        ----------
+        y_true, y_pred : array-like of shape (n_samples,)
+            True and predicted values; pairs with a NaN are left out.
+        y_std : array-like of shape (n_samples,), default=None
+            Standard deviations of the predictions.
+        groups : array-like of shape (n_samples,), default=None
+            Group or fold of each sample.
+        target_name : str, default=None
+            Name of the property. None takes the name of a Series ``y_true``.
+        units : str, default=None
+            Its unit.
+        y_train : array-like of shape (n_train,), default=None
+            Training targets, whose mean is the control of the SMAE.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        **plot_options : dict
+            Further arguments of :meth:`plot`.
+
+        Returns
+        -------
+        ParityDisplay
+        """
+        if target_name is None and isinstance(getattr(y_true, "name", None), str):
+            target_name = y_true.name
+        display = cls(
+            y_true=y_true,
+            y_pred=y_pred,
+            y_std=y_std,
+            groups=groups,
+            target_name=target_name,
+            units=units,
+            y_train=y_train,
+        )
+        return display.plot(ax=ax, **plot_options)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        return_std: bool = False,
+        **options: Any,
+    ) -> ParityDisplay:
+        """Draw the plot for a fitted estimator's predictions of ``X``.
+
+        Parameters
+        ----------
+        estimator : fitted regressor
+            With one output.
+        X : sequence
+            Samples that it has not been fitted on.
+        y : array-like of shape (n_samples,)
+            Their true values.
+        return_std : bool, default=False
+            Ask ``estimator.predict(X, return_std=True)`` for error bars.
+        **options : dict
+            Further arguments of :meth:`from_predictions`.
+
+        Returns
+        -------
+        ParityDisplay
+        """
+        if return_std:
+            y_pred, options["y_std"] = estimator.predict(X, return_std=True)
+        else:
+            y_pred = estimator.predict(X)
+        return cls.from_predictions(y, y_pred, **options)
+
+    @classmethod
+    def from_cross_validation(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        cv: Any = None,
+        groups: ArrayLike | None = None,
+        n_jobs: int | None = None,
+        **options: Any,
+    ) -> ParityDisplay:
+        """Draw the plot of out-of-fold predictions, coloured by fold.
+
+        Parameters
+        ----------
+        estimator : regressor
+            Cloned and fitted on each training set.
+        X : sequence
+            The samples.
+        y : array-like of shape (n_samples,)
+            Their true values.
+        cv : int, splitter or iterable, default=None
+            As for ``cross_validate``. Samples that are never tested are left out, so
+            that :class:`skmatgnn.model_selection.LeaveOneClusterOut` works with noise
+            and small clusters too; samples tested more than once are not allowed.
+        groups : array-like of shape (n_samples,), default=None
+            Groups for the splitter. Give ``color_by=`` other labels, if not the folds.
+        n_jobs : int, default=None
+            Folds fitted at the same time.
+        **options : dict
+            Further arguments of :meth:`from_predictions`; ``color_by`` replaces the
+            folds as its ``groups``.
+
+        Returns
+        -------
+        ParityDisplay
+
+        Raises
+        ------
+        InvalidValueError
+            If a sample is in more than one test set.
+        """
+        result = cross_validate(
+            estimator,
+            X,
+            y,
+            groups=groups,
+            cv=cv,
+            n_jobs=n_jobs,
+            scoring=_no_score,
+            error_score="raise",
+            return_estimator=True,
+            return_indices=True,
+        )
+        folds = result["indices"]["test"]
+        y_pred, fold_of = np.full(len(y), np.nan), np.full(len(y), -1)
+        for number, (fitted, rows) in enumerate(
+            zip(result["estimator"], folds, strict=True)
+        ):
+            if (fold_of[rows] >= 0).any():
+                raise InvalidValueError(
+                    f"Sample {rows[fold_of[rows] >= 0][0]} is in more than one test "
+                    f"set of {cv!r}; a parity plot shows each sample once."
+                )
+            fold_of[rows] = number
+            y_pred[rows] = np.ravel(fitted.predict(_safe_indexing(X, rows)))
+        shown = np.array([f"fold {number}" for number in fold_of])
+        return cls.from_predictions(
+            y, y_pred, groups=options.pop("color_by", shown), **options
+        )
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: str = "auto",
+        metrics: bool = True,
+        title: str | None = None,
+        scatter_kwargs: dict[str, Any] | None = None,
+        line_kwargs: dict[str, Any] | None = None,
+    ) -> Self:
+        """Draw the plot.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        kind : {"auto", "scatter", "hexbin"}, default="auto"
+            Points, or hexagonal bins coloured by the logarithm of their counts. "auto"
+            takes bins from 5,000 pairs without groups and error bars; points become
+            smaller and more transparent with their number.
+        metrics : bool, default=True
+            Whether to write MAE, R2 and SMAE into the plot.
+        title : str, default=None
+            Title of the axes.
+        scatter_kwargs : dict, default=None
+            Further arguments of ``Axes.scatter`` or ``Axes.hexbin``.
+        line_kwargs : dict, default=None
+            Further arguments of ``Axes.plot`` for the identity line.
+
+        Returns
+        -------
+        ParityDisplay
+            This display, with ``ax_`` and the other attributes set.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            If lengths differ, a value is no number, or no pair without NaN is left.
+        """
+        if kind not in _KINDS:
+            raise InvalidValueError(
+                f"kind must be one of {list(_KINDS)}; got {kind!r}."
+            )
+        from skmatgnn.inspection import _parity_artists as artists
+
+        truth, predicted, std, groups = self._pairs()
+        self._score(truth, predicted)
+        plain = groups is None and std is None and len(truth) >= _HEXBIN_FROM
+        binned = kind == "hexbin" or (kind == "auto" and plain)
+        if binned and not (groups is None and std is None):
+            raise InvalidValueError(
+                "kind='hexbin' shows neither groups nor y_std; leave them out or use "
+                "kind='scatter'."
+            )
+        ax = _new_axes(binned) if ax is None else ax
+        self.ax_, self.figure_ = ax, ax.figure
+        if binned:
+            bins = artists.draw_hexbin(ax, truth, predicted, scatter_kwargs)
+            self.points_, self.errorbars_ = [bins], []
+        else:
+            self.points_, self.errorbars_ = artists.draw_points(
+                ax, truth, predicted, std=std, groups=groups, options=scatter_kwargs
+            )
+        self.line_ = artists.frame(ax, truth, predicted, std=std, options=line_kwargs)
+        artists.label(ax, self.target_name, self.units, title)
+        n_groups = 0 if groups is None else len(np.unique(groups))
+        upper = artists.free_corner(ax, truth, predicted)
+        self.text_ = self.legend_ = None
+        if metrics:
+            self.text_ = artists.write(ax, self._summary(n_groups), upper_left=upper)
+        if 1 < n_groups <= _MAX_LEGEND:
+            self.legend_ = artists.draw_legend(ax, upper_left=not upper)
+        return self
+
+    def _pairs(
+        self,
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None, np.ndarray | None]:
+        truth = _ensure_column(self.y_true, "y_true")
+        predicted = _ensure_column(self.y_pred, "y_pred")
+        std = None if self.y_std is None else _ensure_column(self.y_std, "y_std")
+        groups = None if self.groups is None else np.asarray(self.groups).astype(str)
+        require_consistent_length(
+            y_true=truth, y_pred=predicted, y_std=std, groups=groups
+        )
+        shown = ~(np.isnan(truth) | np.isnan(predicted))
+        if not shown.any():
+            raise InvalidValueError(
+                f"None of the {len(truth)} pairs of y_true and y_pred is without NaN; "
+                "nothing is left to draw."
+            )
+        if std is not None:
+            std = np.nan_to_num(std[shown])
+            if (std < 0).any():
+                raise InvalidValueError(
+                    f"y_std must not be negative; got {std.min()}. Give standard "
+                    "deviations, not variances or intervals' ends."
+                )
+        return (
+            truth[shown],
+            predicted[shown],
+            std,
+            None if groups is None else groups[shown],
+        )
+
+    def _score(self, truth: FloatArray, predicted: FloatArray) -> None:
+        self.n_shown_ = len(truth)
+        self.mae_ = masked_mean_absolute_error(truth, predicted)
+        varied = np.ptp(truth) > 0
+        self.r2_ = masked_r2_score(truth, predicted) if varied else np.nan
+        self.smae_ = (
+            scaled_mean_absolute_error(truth, predicted, y_train=self.y_train)
+            if varied
+            else np.nan
+        )
+
+    def _summary(self, n_groups: int) -> str:
+        unit = f" {self.units}" if self.units else ""
+        lines = [f"MAE {_three_digits(self.mae_)}{unit}"]
+        lines += [f"R² {_fixed(self.r2_)}"] if np.isfinite(self.r2_) else []
+        lines += [f"SMAE {_fixed(self.smae_)}"] if np.isfinite(self.smae_) else []
+        lines.append(f"n = {self.n_shown_:,}")
+        if n_groups > _MAX_LEGEND:
+            lines.append(f"{n_groups} groups")
+        return "\n".join(lines)
+
+
+def _fixed(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _three_digits(value: float) -> str:
+    """Write a number with three significant digits, without an exponent if short."""
+    if value == 0 or not np.isfinite(value) or not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    decimals = max(0, 2 - int(np.floor(np.log10(abs(value)))))
+    return f"{value:,.{decimals}f}"
+
+
+def _new_axes(binned: bool) -> Axes:
+    import matplotlib.pyplot as plt
+
+    # "compressed" gives the colour bar the height of the square axes.
+    width = 5.6 if binned else 4.8
+    return plt.subplots(figsize=(width, 4.8), layout="compressed")[1]
+
+
+def _no_score(estimator: Any, X: Any, y: Any) -> float:
+    """Stand in for a score where only the predictions are wanted."""
+    del estimator, X, y
+    return 0.0
+
+
+def _ensure_column(values: Any, name: str) -> FloatArray:
+    try:
+        array = check_array(
+            values,
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_all_finite="allow-nan",
+            input_name=name,
+        )
+    except TypeError as error:
+        raise InvalidTypeError(
+            f"{name} must be numbers; got {describe(values)}."
+        ) from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise InvalidValueError(
+            f"{name} must have one value per sample; got shape {array.shape}. Draw "
+            "several properties one by one: y_true=Y[:, 0], y_pred=P[:, 0]."
+        )
+    return array

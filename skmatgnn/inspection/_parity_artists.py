@@ -1,0 +1,237 @@
+"""What a parity plot is drawn with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection, PolyCollection
+    from matplotlib.legend import Legend
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
+
+    from skmatgnn._typing import FloatArray
+
+_MARGIN = 0.04
+_ROOM_FOR_BARS = 0.2
+_LARGEST_LEGEND_LABEL = 18
+
+
+def draw_points(
+    ax: Axes,
+    truth: FloatArray,
+    predicted: FloatArray,
+    *,
+    std: FloatArray | None,
+    groups: np.ndarray | None,
+    options: dict[str, Any] | None,
+) -> tuple[list[PathCollection], list[Any]]:
+    """Scatter the pairs, one collection and colour per group.
+
+    Returns
+    -------
+    points : list of PathCollection
+    errorbars : list of LineCollection
+    """
+    n_points = len(truth)
+    style = {
+        "s": float(np.clip(900 / np.sqrt(n_points) / 2, 5, 28)),
+        "alpha": float(np.clip(12 / np.sqrt(n_points), 0.2, 0.8)),
+        "linewidths": 0,
+        "zorder": 2,
+        "rasterized": n_points > 2000,
+        **(options or {}),
+    }
+    points, bars = [], []
+    for rows, name, color in _groups(groups, n_points):
+        own = {"color": color, "label": name, **style}
+        if "c" in own:
+            own.pop("color")
+        points.append(ax.scatter(truth[rows], predicted[rows], **own))
+        if std is not None:
+            drawn = ax.errorbar(
+                truth[rows],
+                predicted[rows],
+                yerr=std[rows],
+                fmt="none",
+                ecolor=color,
+                elinewidth=0.8,
+                alpha=0.6 * style["alpha"],
+                zorder=1.5,
+            )
+            bars.extend(drawn.lines[2])
+    return points, bars
+
+
+def draw_hexbin(
+    ax: Axes, truth: FloatArray, predicted: FloatArray, options: dict[str, Any] | None
+) -> PolyCollection:
+    """Bin the pairs into hexagons that are coloured by log count, with a bar."""
+    low, high = _limits(truth, predicted)
+    style = {
+        "gridsize": 60,
+        "bins": "log",
+        "mincnt": 1,
+        "cmap": "viridis",
+        "extent": (low, high, low, high),
+        "linewidths": 0.1,
+        **(options or {}),
+    }
+    bins = ax.hexbin(truth, predicted, **style)
+    bar = ax.figure.colorbar(bins, ax=ax, pad=0.03)
+    bar.set_label("Samples per bin")
+    return bins
+
+
+def frame(
+    ax: Axes,
+    truth: FloatArray,
+    predicted: FloatArray,
+    *,
+    std: FloatArray | None,
+    options: dict[str, Any] | None,
+) -> Line2D:
+    """Make both axes equal and draw the identity line from corner to corner."""
+    low, high = _limits(truth, predicted, std)
+    style = {
+        "color": "0.25",
+        "linestyle": "--",
+        "linewidth": 1.0,
+        "zorder": 3,
+        **(options or {}),
+    }
+    (line,) = ax.plot([low, high], [low, high], **style)
+    ax.set(xlim=(low, high), ylim=(low, high))
+    ax.set_aspect("equal", adjustable="box")
+    decimals = max(0, 1 - int(np.floor(np.log10(high - low))))
+    wide_labels = max(len(f"{end:.{decimals}f}") for end in (low, high)) > 6
+    n_ticks = 4 if wide_labels else 7
+    ax.xaxis.set_major_locator(MaxNLocator(n_ticks, steps=[1, 2, 2.5, 5, 10]))
+    # The same ticks on both axes, so that a point's two values can be compared.
+    ax.set_yticks(ax.get_xticks())
+    ax.set(xlim=(low, high), ylim=(low, high))
+    for axis in (ax.xaxis, ax.yaxis):
+        # An offset is easily read over, and would stand on the axis' label.
+        axis.set_major_formatter(ScalarFormatter(useOffset=False))
+    return line
+
+
+def free_corner(ax: Axes, truth: FloatArray, predicted: FloatArray) -> bool:
+    """Tell whether the upper left corner holds no more points than the lower right."""
+    low, high = ax.get_xlim()
+    x, y = (truth - low) / (high - low), (predicted - low) / (high - low)
+    upper_left = ((x < 0.36) & (y > 0.74)).sum()
+    lower_right = ((x > 0.64) & (y < 0.26)).sum()
+    return bool(upper_left <= lower_right)
+
+
+def label(
+    ax: Axes, target_name: str | None, units: str | None, title: str | None
+) -> None:
+    """Label the axes with the property and its unit."""
+    name = "value" if target_name is None else _lower_first(target_name)
+    unit = f" ({units})" if units else ""
+    ax.set_xlabel(f"True {name}{unit}")
+    ax.set_ylabel(f"Predicted {name}{unit}")
+    if title is not None:
+        ax.set_title(title, fontsize="medium")
+
+
+def write(ax: Axes, text: str, *, upper_left: bool) -> Text:
+    """Write the errors into one of the corners off the diagonal."""
+    place, across, up = (
+        ((0.03, 0.97), "left", "top")
+        if upper_left
+        else ((0.97, 0.03), "right", "bottom")
+    )
+    return ax.text(
+        *place,
+        text,
+        transform=ax.transAxes,
+        ha=across,
+        va=up,
+        multialignment="left",
+        fontsize="small",
+        linespacing=1.3,
+        zorder=5,
+        bbox={
+            "boxstyle": "round,pad=0.35",
+            "facecolor": "white",
+            "edgecolor": "0.8",
+            "alpha": 0.85,
+        },
+    )
+
+
+def draw_legend(ax: Axes, *, upper_left: bool) -> Legend:
+    """Name the groups in one of the corners off the diagonal, with opaque markers."""
+    legend = ax.legend(
+        loc="upper left" if upper_left else "lower right",
+        fontsize="x-small",
+        handletextpad=0.2,
+        borderpad=0.4,
+        framealpha=0.85,
+    )
+    legend.set_zorder(5)
+    for handle in legend.legend_handles:
+        handle.set_alpha(1.0)
+        handle.set_sizes([22.0])
+    return legend
+
+
+def _groups(
+    groups: np.ndarray | None, n_points: int
+) -> list[tuple[Any, str | None, Any]]:
+    """Rows, name and colour of each group, in natural order of the names."""
+    if groups is None:
+        return [(np.arange(n_points), None, "tab:blue")]
+    names = sorted(np.unique(groups), key=_natural)
+    palette = colormaps["tab10" if len(names) <= 10 else "turbo"]
+    places = range(10) if len(names) <= 10 else np.linspace(0.03, 0.97, len(names))
+    return [
+        (np.flatnonzero(groups == name), _shorten(name), palette(place))
+        for name, place in zip(names, places, strict=False)
+    ]
+
+
+def _natural(name: str) -> tuple[str, float, str]:
+    """Order "fold 10" after "fold 9"."""
+    head, _, tail = name.rpartition(" ")
+    try:
+        return head, float(tail), ""
+    except ValueError:
+        return name, 0.0, tail
+
+
+def _shorten(name: str) -> str:
+    if len(name) <= _LARGEST_LEGEND_LABEL:
+        return name
+    return name[: _LARGEST_LEGEND_LABEL - 1] + "…"
+
+
+def _lower_first(name: str) -> str:
+    """Write "Band gap" as it stands in a sentence, but leave "MAE" and "E_form"."""
+    if len(name) > 1 and name[0].isupper() and name[1].islower():
+        return name[0].lower() + name[1:]
+    return name
+
+
+def _limits(
+    truth: FloatArray, predicted: FloatArray, std: FloatArray | None = None
+) -> tuple[float, float]:
+    """Range of both values; error bars may widen it, but not by much."""
+    low = float(min(truth.min(), predicted.min()))
+    high = float(max(truth.max(), predicted.max()))
+    if std is not None:
+        room = _ROOM_FOR_BARS * (high - low)
+        low, high = (
+            max(low - room, min(low, float((predicted - std).min()))),
+            min(high + room, max(high, float((predicted + std).max()))),
+        )
+    margin = _MARGIN * (high - low) or 0.05 * abs(high) or 0.5
+    return low - margin, high + margin

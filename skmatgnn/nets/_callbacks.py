@@ -1,0 +1,208 @@
+"""What happens around epochs: best model, early stop, learning rate, progress."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from skorch.callbacks import Callback
+from torch.optim.lr_scheduler import OneCycleLR
+from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from skmatgnn.nets._graph_net import GraphNet
+
+__all__ = ["BestModel", "EarlyStop", "OneCycle", "ProgressBar"]
+
+
+def _monitored(net: GraphNet) -> str:
+    return "valid_loss" if "valid_loss" in net.history[-1] else "train_loss"
+
+
+class BestModel(Callback):
+    """Remember the best epoch and restore its weights when training ends.
+
+    Best is the lowest validation loss, or training loss where nothing was held out.
+    """
+
+    def on_train_begin(self, net: GraphNet, **_: Any) -> None:
+        """Forget an earlier run.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        net.best_epoch_, net.best_loss_ = None, np.inf
+        self.state_ = None
+
+    def on_epoch_end(self, net: GraphNet, **_: Any) -> None:
+        """Keep the weights if they are the best so far.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        loss = net.history[-1, _monitored(net)]
+        if loss < net.best_loss_:
+            net.best_epoch_, net.best_loss_ = len(net.history), loss
+            state = net.module_.state_dict()
+            self.state_ = {key: value.clone() for key, value in state.items()}
+
+    def on_train_end(self, net: GraphNet, **_: Any) -> None:
+        """Restore.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        if self.state_ is not None:
+            net.module_.load_state_dict(self.state_)
+        self.state_ = None
+
+
+class EarlyStop(Callback):
+    """Stop when the validation loss has not improved for some epochs.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+
+    def on_epoch_end(self, net: GraphNet, **_: Any) -> None:
+        """Ask the net to stop.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        if net.best_epoch_ is None or "valid_loss" not in net.history[-1]:
+            return
+        if len(net.history) - net.best_epoch_ >= self.patience:
+            net.stop_training_ = True
+
+
+class OneCycle(Callback):
+    """Raise the learning rate to ``net.lr`` and anneal it to zero within the run.
+
+    Does nothing but reset the rate where ``net.lr_schedule`` is ``"constant"``.
+
+    References
+    ----------
+    Smith, Topin, "Super-convergence", arXiv:1708.07120.
+    """
+
+    def on_train_begin(self, net: GraphNet, X: Any = None, **_: Any) -> None:
+        """Reset the rate.
+
+        Parameters
+        ----------
+        net : GraphNet
+        X : GraphDataset
+        **_ : object
+        """
+        self.scheduler_ = None
+        for group in net.optimizer_.param_groups:
+            group["lr"] = group.setdefault("peak_lr", group["lr"])
+
+    def on_epoch_begin(
+        self, net: GraphNet, dataset_train: Any = None, **_: Any
+    ) -> None:
+        """Plan the run when its number of steps is known.
+
+        Parameters
+        ----------
+        net : GraphNet
+        dataset_train : GraphDataset
+        **_ : object
+        """
+        if net.lr_schedule == "constant" or self.scheduler_ is not None:
+            return
+        n_steps = net.planned_epochs_ * -(-len(dataset_train) // net.batch_size)
+        peaks = [group["peak_lr"] for group in net.optimizer_.param_groups]
+        # one step is too short for a cycle
+        self.scheduler_ = OneCycleLR(
+            net.optimizer_, peaks, total_steps=max(n_steps, 2) + 1
+        )
+
+    def on_batch_end(self, net: GraphNet, training: bool = False, **_: Any) -> None:
+        """Advance by one step.
+
+        Parameters
+        ----------
+        net : GraphNet
+        training : bool
+        **_ : object
+        """
+        if training and self.scheduler_ is not None:
+            self.scheduler_.step()
+
+    def on_train_end(self, net: GraphNet, **_: Any) -> None:
+        """Drop the scheduler, which a pickled net need not carry.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        self.scheduler_ = None
+
+
+class ProgressBar(Callback):
+    """A tqdm bar over epochs with the current losses."""
+
+    def on_train_begin(self, net: GraphNet, **_: Any) -> None:
+        """Start without a bar: the number of epochs is not known yet.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        self.bar_ = None
+
+    def on_epoch_begin(self, net: GraphNet, **_: Any) -> None:
+        """Open the bar.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        if self.bar_ is None:
+            self.bar_ = tqdm(total=net.planned_epochs_, desc="epochs", unit="epoch")
+
+    def on_epoch_end(self, net: GraphNet, **_: Any) -> None:
+        """Show the losses.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        losses = {
+            name: f"{net.history[-1, name]:.4g}"
+            for name in ("train_loss", "valid_loss")
+            if name in net.history[-1]
+        }
+        self.bar_.set_postfix(losses, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net: GraphNet, **_: Any) -> None:
+        """Close the bar.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        if self.bar_ is not None:
+            self.bar_.close()
+        self.bar_ = None

@@ -1,0 +1,358 @@
+"""The skorch net that trains on crystal graphs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch import Tensor
+
+from skmatgnn.graphs import GraphBatch
+from skmatgnn.nets._dataset import GraphDataset, GraphIterator, Labels
+from skmatgnn.nets._precision import module_dtype, numerics
+from skmatgnn.nets._seeding import initialize_weights
+
+__all__ = ["GraphNet", "TrainingInterruptedWarning"]
+
+
+class TrainingInterruptedWarning(UserWarning):
+    """Training ended before its last epoch and kept the best model so far."""
+
+
+class GraphNet(NeuralNet):
+    """skorch net with data on the device and no synchronisation within an epoch.
+
+    Parameters
+    ----------
+    module : type
+        Class of the network; always the class, never an instance, which would be
+        trained in place.
+    seed : int, default=0
+        Of the initial weights and of the shuffling.
+    precision : {"float64", "float32", "tf32", "bfloat16"}, default="float32"
+    lr_schedule : {"one_cycle", "constant"}, default="one_cycle"
+    n_threads : int or None, default=1
+        Threads of an operation on the CPU. One makes the same model in the main
+        process and in a worker, and leaves the other cores to other folds.
+    **kwargs : object
+        Anything that :class:`skorch.NeuralNet` takes.
+
+    Notes
+    -----
+    Losses are summed on the device and read once an epoch, so ``history`` has the
+    losses of epochs and not of batches.
+    """
+
+    def __init__(
+        self,
+        module: type[torch.nn.Module],
+        *,
+        seed: int = 0,
+        precision: str = "float32",
+        lr_schedule: str = "one_cycle",
+        n_threads: int | None = 1,
+        **kwargs: Any,
+    ) -> None:
+        self.seed = seed
+        self.precision = precision
+        self.lr_schedule = lr_schedule
+        self.n_threads = n_threads
+        super().__init__(module, **kwargs)
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        return []
+
+    def initialize_module(self) -> GraphNet:
+        """Build the network with seeded weights.
+
+        Returns
+        -------
+        GraphNet
+        """
+        super().initialize_module()
+        initialize_weights(self.module_, self.seed)
+        self.module_.to(module_dtype(self.precision))
+        self.shuffle_state_ = np.random.RandomState(self.seed)
+        return self
+
+    def get_dataset(self, X: GraphDataset, y: Any = None) -> GraphDataset:
+        """Let datasets pass.
+
+        Parameters
+        ----------
+        X : GraphDataset
+        y : object
+            Ignored; the dataset holds the targets.
+
+        Returns
+        -------
+        GraphDataset
+        """
+        return X
+
+    def get_iterator(
+        self, dataset: GraphDataset, training: bool = False
+    ) -> GraphIterator:
+        """Make batches on the device.
+
+        Parameters
+        ----------
+        dataset : GraphDataset
+        training : bool, default=False
+            Whether to shuffle.
+
+        Returns
+        -------
+        GraphIterator
+        """
+        return GraphIterator(
+            dataset,
+            self.batch_size,
+            self.device,
+            dtype=module_dtype(self.precision),
+            random_state=self.shuffle_state_ if training else None,
+        )
+
+    def infer(self, x: GraphBatch, **fit_params: Any) -> Tensor:
+        """Run the network.
+
+        Parameters
+        ----------
+        x : GraphBatch
+        **fit_params : object
+            Ignored.
+
+        Returns
+        -------
+        Tensor of shape (n_graphs, n_outputs)
+        """
+        return self.module_(x)
+
+    def get_loss(
+        self, y_pred: Tensor, y_true: Labels, X: Any = None, training: bool = False
+    ) -> Tensor:
+        """Evaluate the criterion.
+
+        Parameters
+        ----------
+        y_pred : Tensor of shape (n_graphs, n_outputs)
+        y_true : Labels
+        X : object
+            Ignored.
+        training : bool
+            Ignored.
+
+        Returns
+        -------
+        Tensor of shape ()
+        """
+        return self.criterion_(y_pred.to(y_true.target.dtype), y_true)
+
+    def partial_fit(
+        self, X: GraphDataset, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> GraphNet:
+        """Train on from the present weights.
+
+        Unlike skorch's, it lets a KeyboardInterrupt pass that left nothing to keep.
+
+        Parameters
+        ----------
+        X : GraphDataset
+        y : object
+            Ignored; the dataset holds the targets.
+        classes : object
+            Ignored.
+        **fit_params : object
+            Ignored.
+
+        Returns
+        -------
+        GraphNet
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If no epoch was finished.
+        """
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        finally:
+            self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def fit_loop(
+        self, X: GraphDataset, y: Any = None, epochs: int | None = None, **_: Any
+    ) -> GraphNet:
+        """Train; Ctrl-C ends it and keeps the best model so far.
+
+        Parameters
+        ----------
+        X : GraphDataset
+        y : object
+            Ignored.
+        epochs : int, optional
+            ``max_epochs`` by default.
+        **_ : object
+            Ignored.
+
+        Returns
+        -------
+        GraphNet
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If no epoch was finished, so that there is nothing to keep.
+        """
+        self.planned_epochs_ = self.max_epochs if epochs is None else epochs
+        self.stop_training_ = False
+        train, valid = self.get_split_datasets(X, y)
+        n_before = len(self.history)
+        try:
+            with numerics(self.precision, self.device, self.n_threads):
+                self._run_epochs(train, valid)
+        except KeyboardInterrupt:
+            if len(self.history) > n_before and "dur" not in self.history[-1]:
+                del self.history[-1]  # the unfinished epoch
+            if getattr(self, "best_epoch_", None) is None:
+                raise
+            warnings.warn(
+                f"Training was interrupted after {len(self.history) - n_before} of "
+                f"{self.planned_epochs_} epochs; the best model so far, of epoch "
+                f"{self.best_epoch_} with a loss of {self.best_loss_:.4g}, is kept.",
+                TrainingInterruptedWarning,
+                stacklevel=2,
+            )
+        return self
+
+    @contextmanager
+    def epochs(self, number: int) -> Iterator[None]:
+        """Train for another number of epochs within the context.
+
+        Parameters
+        ----------
+        number : int
+
+        Yields
+        ------
+        None
+        """
+        before, self.max_epochs = self.max_epochs, number
+        try:
+            yield
+        finally:
+            self.max_epochs = before
+
+    def _run_epochs(self, train: GraphDataset, valid: GraphDataset | None) -> None:
+        datasets = {"dataset_train": train, "dataset_valid": valid}
+        iterator_train = self.get_iterator(train, training=True)
+        iterator_valid = None if valid is None else self.get_iterator(valid)
+        for _ in range(self.planned_epochs_):
+            start = perf_counter()
+            self.notify("on_epoch_begin", **datasets)
+            self.run_single_epoch(iterator_train, True, "train", self.train_step)
+            self.run_single_epoch(iterator_valid, False, "valid", self.validation_step)
+            self.history.record("dur", perf_counter() - start)
+            try:
+                self.notify("on_epoch_end", **datasets)
+            except KeyboardInterrupt:  # how skorch's own EarlyStopping ends a run
+                break
+            if self.stop_training_ or self._diverged():
+                break
+
+    def _diverged(self) -> bool:
+        loss = self.history[-1, "train_loss"]
+        if np.isfinite(loss):
+            return False
+        kept = getattr(self, "best_epoch_", None)
+        state = f"the model of epoch {kept} is kept" if kept else "no model is kept"
+        warnings.warn(
+            f"The training loss became {loss} in epoch {len(self.history)}; training "
+            f"stops and {state}. Lower lr, or look for outliers in y.",
+            TrainingInterruptedWarning,
+            stacklevel=2,
+        )
+        return True
+
+    def run_single_epoch(
+        self,
+        iterator: GraphIterator | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Any]],
+        **fit_params: Any,
+    ) -> None:
+        """Run all batches and record their mean loss.
+
+        Parameters
+        ----------
+        iterator : GraphIterator or None
+            None is skipped.
+        training : bool
+        prefix : {"train", "valid"}
+        step_fn : callable
+        **fit_params : object
+        """
+        if iterator is None:
+            return
+        total: Tensor | float = 0.0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            total = total + step["loss"].detach() * len(batch[0])
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        mean = float(total) / len(iterator.dataset)
+        self.history.record(f"{prefix}_loss", mean)
+        self.history.record(f"{prefix}_batch_count", len(iterator))
+
+    def apply(
+        self, dataset: GraphDataset, function: Callable[[GraphBatch], Tensor]
+    ) -> np.ndarray:
+        """Evaluate a function of batches over a dataset, in its order.
+
+        Parameters
+        ----------
+        dataset : GraphDataset
+        function : callable
+            Of a GraphBatch; gives a tensor of shape (n_graphs, d).
+
+        Returns
+        -------
+        ndarray of shape (n, d), float64
+        """
+        self._set_training(False)
+        iterator = self.get_iterator(dataset)
+        with (
+            torch.inference_mode(),
+            numerics(self.precision, self.device, self.n_threads),
+        ):
+            parts = [function(batch).double() for batch, _ in iterator]
+            return torch.cat(parts).cpu().numpy()
+
+    def forward_iter(
+        self, X: GraphDataset, training: bool = False, device: str = "cpu"
+    ) -> Iterator[Tensor]:
+        """Yield the outputs batch by batch, as skorch does.
+
+        Parameters
+        ----------
+        X : GraphDataset
+        training : bool, default=False
+        device : str, default="cpu"
+
+        Yields
+        ------
+        Tensor of shape (n_graphs, n_outputs)
+        """
+        for batch in self.get_iterator(self.get_dataset(X)):
+            yield self.evaluation_step(batch, training=training).to(device)

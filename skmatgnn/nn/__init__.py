@@ -1,0 +1,5 @@
+"""Networks in plain torch: nothing here knows scikit-learn, skorch or pymatgen."""
+
+from skmatgnn.nn.models import ALIGNN, CGCNN
+
+__all__ = ["ALIGNN", "CGCNN"]

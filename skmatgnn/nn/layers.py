@@ -1,0 +1,298 @@
+"""Blocks that the structure networks are made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skmatgnn.nn.ops import Adjacency, gather_receivers, gather_senders, segment_sum
+
+__all__ = [
+    "BatchNorm",
+    "CrystalGraphConv",
+    "EdgeGatedConv",
+    "ElementEmbedding",
+    "GaussianBasis",
+    "NormedLinear",
+    "make_norm",
+]
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that also trains on a single row.
+
+    One row has no variance, so it is normalised with the running statistics, as in
+    evaluation, and leaves them alone.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise rows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, d)
+
+        Returns
+        -------
+        Tensor of shape (n, d)
+        """
+        if self.training and len(x) < 2:
+            return F.batch_norm(
+                x,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                training=False,
+                eps=self.eps,
+            )
+        return super().forward(x)
+
+
+def make_norm(kind: str, dim: int) -> nn.Module:
+    """Build a normalisation layer.
+
+    Parameters
+    ----------
+    kind : {"layer", "batch"}
+        Over the features of a row, or over the rows of a batch.
+    dim : int
+        Number of features.
+
+    Returns
+    -------
+    torch.nn.Module
+
+    Raises
+    ------
+    ValueError
+        If ``kind`` is unknown.
+    """
+    if kind == "layer":
+        return nn.LayerNorm(dim)
+    if kind == "batch":
+        return BatchNorm(dim)
+    raise ValueError(f"norm must be 'layer' or 'batch'; got {kind!r}.")
+
+
+class GaussianBasis(nn.Module):
+    """Expand scalars in Gaussians, ``exp(-gamma (x - center)^2)``.
+
+    Parameters
+    ----------
+    start, stop : float
+        First and last centre, in the unit of the scalars.
+    n_basis : int
+        Number of equally spaced centres.
+    gamma : float
+        Inverse squared width.
+    """
+
+    centers: Tensor
+
+    def __init__(self, start: float, stop: float, n_basis: int, gamma: float) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.register_buffer("centers", torch.linspace(start, stop, n_basis))
+
+    @classmethod
+    def alignn(cls, start: float, stop: float, n_basis: int) -> GaussianBasis:
+        """Use ALIGNN's width: gamma is one over the spacing, not over its square.
+
+        Parameters
+        ----------
+        start, stop : float
+        n_basis : int
+
+        Returns
+        -------
+        GaussianBasis
+        """
+        return cls(start, stop, n_basis, (n_basis - 1) / (stop - start))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Expand.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n,)
+
+        Returns
+        -------
+        Tensor of shape (n, n_basis)
+        """
+        return torch.exp(-self.gamma * (x.unsqueeze(-1) - self.centers) ** 2)
+
+
+class ElementEmbedding(nn.Module):
+    """Look up fixed element features by atomic number.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_elements, d)
+        Row ``Z`` describes the element of atomic number ``Z``.
+    """
+
+    table: Tensor
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        # an unknown element's NaN row is rejected before it gets here
+        self.register_buffer("table", torch.nan_to_num(table).float())
+
+    def forward(self, atomic_numbers: Tensor) -> Tensor:
+        """Look up.
+
+        Parameters
+        ----------
+        atomic_numbers : Tensor of shape (n_atoms,)
+
+        Returns
+        -------
+        Tensor of shape (n_atoms, d)
+        """
+        return self.table.index_select(0, atomic_numbers)
+
+
+class NormedLinear(nn.Sequential):
+    """Linear map, normalisation, SiLU: the embedding block of ALIGNN.
+
+    Parameters
+    ----------
+    in_dim, out_dim : int
+    norm : {"layer", "batch"}
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, norm: str) -> None:
+        super().__init__(
+            nn.Linear(in_dim, out_dim), make_norm(norm, out_dim), nn.SiLU()
+        )
+
+
+class EdgeGatedConv(nn.Module):
+    r"""Edge-gated graph convolution with residual node and edge updates.
+
+    With node features :math:`h`, edge features :math:`e` and an edge from ``j`` to
+    ``i``,
+
+    .. math::
+        m_{ij} &= A h_j + B h_i + C e_{ij} \\
+        h_i' &= h_i + \mathrm{SiLU}\Big(\mathrm{Norm}\Big(
+            U h_i + \frac{\sum_j \sigma(m_{ij}) \odot V h_j}
+                         {\sum_j \sigma(m_{ij}) + \epsilon}\Big)\Big) \\
+        e_{ij}' &= e_{ij} + \mathrm{SiLU}(\mathrm{Norm}(m_{ij}))
+
+    Parameters
+    ----------
+    dim : int
+        Width of node and edge features.
+    norm : {"layer", "batch"}
+    update_edges : bool, default=True
+        False where nobody reads the new edge features, so that they are not made.
+
+    References
+    ----------
+    Bresson, Laurent, arXiv:1711.07553; Choudhary, DeCost, npj Comput. Mater. 7, 185
+    (2021), equations 1-4.
+    """
+
+    eps = 1e-6
+
+    def __init__(self, dim: int, norm: str, *, update_edges: bool = True) -> None:
+        super().__init__()
+        self.dim = dim
+        self.sender = nn.Linear(dim, 2 * dim)  # A and V: gate and message
+        self.receiver = nn.Linear(dim, 2 * dim)  # B and U: gate and update
+        self.edge = nn.Linear(dim, dim)  # C
+        self.node_norm = make_norm(norm, dim)
+        self.edge_norm = make_norm(norm, dim) if update_edges else None
+
+    def forward(
+        self, nodes: Tensor, edges: Tensor, graph: Adjacency
+    ) -> tuple[Tensor, Tensor]:
+        """Update nodes and edges.
+
+        Parameters
+        ----------
+        nodes : Tensor of shape (n_nodes, dim)
+        edges : Tensor of shape (n_edges, dim)
+        graph : Adjacency
+
+        Returns
+        -------
+        nodes : Tensor of shape (n_nodes, dim)
+        edges : Tensor of shape (n_edges, dim)
+            The input where ``update_edges`` is False.
+        """
+        gate_i, update = self.receiver(nodes).split(self.dim, dim=1)
+        gate_j, message = self.sender(nodes).split(self.dim, dim=1)
+        logits = (
+            self.edge(edges)
+            + gather_senders(gate_j, graph)
+            + gather_receivers(gate_i, graph)
+        )
+        gate = torch.sigmoid(logits)
+        messages = gate * gather_senders(message, graph)
+        numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
+        denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)
+        update = update + numerator / (denominator + self.eps)
+        new_nodes = nodes + F.silu(self.node_norm(update))
+        if self.edge_norm is None:
+            return new_nodes, edges
+        return new_nodes, edges + F.silu(self.edge_norm(logits))
+
+
+class CrystalGraphConv(nn.Module):
+    r"""Convolution of CGCNN.
+
+    .. math::
+        z_{ij} = v_i \oplus v_j \oplus u_{ij}, \qquad
+        v_i' = g\Big(v_i + \mathrm{BN}\sum_j \sigma(W_f z_{ij} + b_f) \odot
+               g(W_s z_{ij} + b_s)\Big)
+
+    with :math:`g` the softplus and a batch norm on the concatenated logits.
+
+    Parameters
+    ----------
+    node_dim : int
+    edge_dim : int
+    norm : {"batch", "layer"}
+
+    References
+    ----------
+    Xie, Grossman, Phys. Rev. Lett. 120, 145301 (2018), equation 5.
+    """
+
+    def __init__(self, node_dim: int, edge_dim: int, norm: str = "batch") -> None:
+        super().__init__()
+        self.node_dim = node_dim
+        # W z, split by its three inputs: node products are made once a node
+        self.receiver = nn.Linear(node_dim, 2 * node_dim)
+        self.sender = nn.Linear(node_dim, 2 * node_dim, bias=False)
+        self.edge = nn.Linear(edge_dim, 2 * node_dim, bias=False)
+        self.logit_norm = make_norm(norm, 2 * node_dim)
+        self.node_norm = make_norm(norm, node_dim)
+
+    def forward(self, nodes: Tensor, edges: Tensor, graph: Adjacency) -> Tensor:
+        """Update nodes.
+
+        Parameters
+        ----------
+        nodes : Tensor of shape (n_nodes, node_dim)
+        edges : Tensor of shape (n_edges, edge_dim)
+        graph : Adjacency
+
+        Returns
+        -------
+        Tensor of shape (n_nodes, node_dim)
+        """
+        logits = (
+            self.edge(edges)
+            + gather_senders(self.sender(nodes), graph)
+            + gather_receivers(self.receiver(nodes), graph)
+        )
+        gate, core = self.logit_norm(logits).split(self.node_dim, dim=1)
+        messages = torch.sigmoid(gate) * F.softplus(core)
+        summed = segment_sum(messages, graph.receiver_ptr, graph.receiver)
+        return F.softplus(nodes + self.node_norm(summed))

@@ -1,0 +1,170 @@
+"""Atomistic line graph neural network.
+
+Choudhary, DeCost, "Atomistic Line Graph Neural Network for improved materials
+property predictions", npj Comput. Mater. 7, 185 (2021).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from skmatgnn.nn._inputs import GraphInput, bond_cosines
+from skmatgnn.nn.layers import (
+    EdgeGatedConv,
+    ElementEmbedding,
+    GaussianBasis,
+    NormedLinear,
+)
+from skmatgnn.nn.ops import segment_mean
+
+__all__ = ["ALIGNN", "ALIGNNLayer"]
+
+
+class ALIGNNLayer(nn.Module):
+    """One update of atoms and bonds on the crystal graph, then of bonds and angles.
+
+    Parameters
+    ----------
+    dim : int
+        Width of atom, bond and angle features.
+    norm : {"layer", "batch"}
+    update_angles : bool, default=True
+        False in the last such layer, whose angle features nobody reads.
+    """
+
+    def __init__(self, dim: int, norm: str, *, update_angles: bool = True) -> None:
+        super().__init__()
+        self.node_update = EdgeGatedConv(dim, norm)
+        self.edge_update = EdgeGatedConv(dim, norm, update_edges=update_angles)
+
+    def forward(
+        self, atoms: Tensor, edges: Tensor, angles: Tensor, batch: GraphInput
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Update.
+
+        Parameters
+        ----------
+        atoms : Tensor of shape (n_atoms, dim)
+        edges : Tensor of shape (n_edges, dim)
+        angles : Tensor of shape (n_triplets, dim)
+        batch : GraphInput
+
+        Returns
+        -------
+        atoms, edges, angles : Tensor
+            Of the same shapes.
+        """
+        atoms, edges = self.node_update(atoms, edges, batch.edges)
+        edges, angles = self.edge_update(edges, angles, batch.triplets)
+        return atoms, edges, angles
+
+
+class ALIGNN(nn.Module):
+    """ALIGNN: convolutions on the crystal graph and on its line graph.
+
+    Parameters
+    ----------
+    element_table : Tensor of shape (n_elements, d)
+        Element features by atomic number.
+    n_outputs : int, default=1
+        Columns of the output.
+    n_alignn_layers : int, default=4
+        Layers that update atoms, bonds and angles.
+    n_gcn_layers : int, default=4
+        Layers after them that update atoms and bonds only.
+    hidden_dim : int, default=256
+        Width of atom, bond and angle features.
+    embedding_dim : int, default=64
+        Width between the radial or angular basis and ``hidden_dim``.
+    n_radial : int, default=80
+        Gaussians of the bond length, from 0 to ``cutoff``.
+    n_angular : int, default=40
+        Gaussians of the bond-angle cosine.
+    cutoff : float, default=8.0
+        Last centre of the radial basis, in Angstrom.
+    norm : {"layer", "batch"}, default="layer"
+        ``"batch"`` is the published model; ``"layer"`` does not depend on what else
+        is in the batch.
+
+    Notes
+    -----
+    The mean over atoms makes the output that of an intensive property.
+
+    References
+    ----------
+    Choudhary, DeCost, npj Comput. Mater. 7, 185 (2021).
+    """
+
+    def __init__(
+        self,
+        element_table: Tensor,
+        *,
+        n_outputs: int = 1,
+        n_alignn_layers: int = 4,
+        n_gcn_layers: int = 4,
+        hidden_dim: int = 256,
+        embedding_dim: int = 64,
+        n_radial: int = 80,
+        n_angular: int = 40,
+        cutoff: float = 8.0,
+        norm: str = "layer",
+    ) -> None:
+        super().__init__()
+        self.elements = ElementEmbedding(element_table)
+        self.atom_embedding = NormedLinear(element_table.shape[1], hidden_dim, norm)
+        self.edge_embedding = nn.Sequential(
+            GaussianBasis.alignn(0.0, cutoff, n_radial),
+            NormedLinear(n_radial, embedding_dim, norm),
+            NormedLinear(embedding_dim, hidden_dim, norm),
+        )
+        self.angle_embedding = nn.Sequential(
+            GaussianBasis.alignn(-1.0, 1.0, n_angular),
+            NormedLinear(n_angular, embedding_dim, norm),
+            NormedLinear(embedding_dim, hidden_dim, norm),
+        )
+        last = n_alignn_layers - 1
+        self.alignn_layers = nn.ModuleList(
+            ALIGNNLayer(hidden_dim, norm, update_angles=i < last)
+            for i in range(n_alignn_layers)
+        )
+        last = n_gcn_layers - 1
+        self.gcn_layers = nn.ModuleList(
+            EdgeGatedConv(hidden_dim, norm, update_edges=i < last)
+            for i in range(n_gcn_layers)
+        )
+        self.head = nn.Linear(hidden_dim, n_outputs)
+
+    def embed(self, batch: GraphInput) -> Tensor:
+        """Compute the pooled graph features that the head reads.
+
+        Parameters
+        ----------
+        batch : GraphInput
+
+        Returns
+        -------
+        Tensor of shape (n_graphs, hidden_dim)
+        """
+        atoms = self.atom_embedding(self.elements(batch.atomic_numbers))
+        edges = self.edge_embedding(batch.displacement.norm(dim=1))
+        if self.alignn_layers:
+            cosines = bond_cosines(batch.displacement, batch.triplets)
+            angles = self.angle_embedding(cosines)
+            for layer in self.alignn_layers:
+                atoms, edges, angles = layer(atoms, edges, angles, batch)
+        for conv in self.gcn_layers:
+            atoms, edges = conv(atoms, edges, batch.edges)
+        return segment_mean(atoms, batch.node_ptr, batch.node_graph)
+
+    def forward(self, batch: GraphInput) -> Tensor:
+        """Predict.
+
+        Parameters
+        ----------
+        batch : GraphInput
+
+        Returns
+        -------
+        Tensor of shape (n_graphs, n_outputs)
+        """
+        return self.head(self.embed(batch))

@@ -1,0 +1,265 @@
+"""Crystal structures, checked and packed into flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.utils.ragged import ensure_row_index, ragged_indices, row_pointers
+from skmatgnn.utils.validation import describe, ensure_object_array
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+__all__ = ["StructureArray"]
+
+MIN_VOLUME_PER_ATOM = 1e-2  # Angstrom^3; an H atom in a metal takes about 2
+MAX_ATOMIC_NUMBER = 118
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StructureArray(Sequence):
+    """Many structures in six flat arrays.
+
+    It is a sequence of :class:`pymatgen.core.Structure`, is sliced by every
+    scikit-learn splitter, and is sent to worker processes hundreds of times faster
+    than a list of structures. Elements, lattice, fractional coordinates and periodic
+    directions are kept exactly; oxidation states and site properties are not kept.
+
+    Parameters
+    ----------
+    lattices : ndarray of shape (n, 3, 3)
+        Lattice vectors as rows, in Angstrom.
+    pbc : ndarray of shape (n, 3), bool
+        Directions in which a structure repeats.
+    atom_ptr : ndarray of shape (n + 1,)
+        Atoms ``atom_ptr[s]:atom_ptr[s + 1]`` belong to structure ``s``.
+    atomic_numbers : ndarray of shape (n_atoms,), uint8
+    frac_coords : ndarray of shape (n_atoms, 3)
+
+    See Also
+    --------
+    skmatgnn.graphs.GraphArray : The same for graphs.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from skmatgnn.preprocessing import StructureArray
+    >>> salt = Structure(Lattice.cubic(4), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> packed = StructureArray.from_structures([salt, salt])
+    >>> len(packed), packed[0] == salt
+    (2, True)
+    >>> packed[[True, False]]
+    StructureArray of 1 structures, 2 atoms
+    """
+
+    lattices: np.ndarray
+    pbc: np.ndarray
+    atom_ptr: np.ndarray
+    atomic_numbers: np.ndarray
+    frac_coords: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lattices)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of structures, as NumPy spells it."""
+        return (len(self),)
+
+    @property
+    def ndim(self) -> int:
+        """Always one."""
+        return 1
+
+    @property
+    def n_atoms(self) -> np.ndarray:
+        """Atoms in each structure."""
+        return np.diff(self.atom_ptr)
+
+    def __repr__(self) -> str:
+        return f"StructureArray of {len(self)} structures, {self.atom_ptr[-1]} atoms"
+
+    def __getitem__(self, key: Any) -> Any:
+        index = ensure_row_index(key, len(self))
+        if isinstance(index, int):
+            return self._structure(index)
+        n_atoms = self.n_atoms[index]
+        atoms = ragged_indices(self.atom_ptr[:-1][index], n_atoms)
+        return StructureArray(
+            self.lattices[index],
+            self.pbc[index],
+            row_pointers(n_atoms),
+            self.atomic_numbers[atoms],
+            self.frac_coords[atoms],
+        )
+
+    def __iter__(self) -> Iterator[Structure]:
+        return (self._structure(index) for index in range(len(self)))
+
+    def _structure(self, index: int) -> Structure:
+        from pymatgen.core import Lattice, Structure
+
+        atoms = slice(*self.atom_ptr[index : index + 2])
+        lattice = Lattice(self.lattices[index], pbc=tuple(self.pbc[index].tolist()))
+        return Structure(
+            lattice, self.atomic_numbers[atoms].tolist(), self.frac_coords[atoms]
+        )
+
+    def cart_coords(self) -> np.ndarray:
+        """Cartesian coordinates of all atoms.
+
+        Returns
+        -------
+        ndarray of shape (n_atoms, 3)
+            In Angstrom.
+        """
+        lattices = np.repeat(self.lattices, self.n_atoms, axis=0)
+        return np.einsum("ni,nij->nj", self.frac_coords, lattices)
+
+    @classmethod
+    def from_structures(cls, X: Any) -> StructureArray:
+        """Check and pack structures.
+
+        Parameters
+        ----------
+        X : sequence of pymatgen Structure or ase Atoms
+            List, tuple, 1-D object array, Series, one-column frame or
+            StructureArray. ``ase.Atoms`` are recognised by their methods.
+
+        Returns
+        -------
+        StructureArray
+
+        Raises
+        ------
+        InvalidTypeError
+            If X is a bare structure or no sequence, or an item is no structure.
+        InvalidValueError
+            If X is empty, or a structure is empty, disordered, has no volume, an
+            unknown element or a coordinate that is not finite.
+            Messages name the index of the first such structure and count the rest.
+        """
+        if isinstance(X, cls):
+            if len(X) == 0:
+                raise InvalidValueError("X is empty; at least one structure is needed.")
+            return X
+        items = ensure_object_array(X, what="structures", single=_single_types())
+        parts = [_unpack(item, index) for index, item in enumerate(items)]
+        lattices, pbc, numbers, coords = (list(column) for column in zip(*parts))  # noqa: B905
+        packed = cls(
+            np.array(lattices, dtype=np.float64).reshape(-1, 3, 3),
+            np.array(pbc, dtype=bool).reshape(-1, 3),
+            row_pointers(np.array([len(part) for part in numbers])),
+            np.concatenate(numbers).astype(np.uint8),
+            np.concatenate(coords).astype(np.float64).reshape(-1, 3),
+        )
+        _require_finite(packed)
+        _require_volume(packed)
+        return packed
+
+
+def _single_types() -> tuple[type, ...]:
+    from pymatgen.core.structure import SiteCollection
+
+    return (SiteCollection, str, bytes, dict)
+
+
+def _unpack(item: Any, index: int) -> tuple[Any, Any, Any, Any]:
+    if hasattr(item, "get_atomic_numbers"):
+        return _unpack_atoms(item, index)
+    if not (hasattr(item, "lattice") and hasattr(item, "is_ordered")):
+        _reject_type(item, index)
+    if len(item) == 0:
+        raise InvalidValueError(
+            f"The structure at index {index} has no atoms. Remove it."
+        )
+    if not item.is_ordered:
+        raise InvalidValueError(
+            f"The structure at index {index} ({item.composition.reduced_formula}) is "
+            "disordered: a site holds several or partly occupied species. Order it "
+            "first, with pymatgen's OrderDisorderedStructureTransformation."
+        )
+    lattice = item.lattice
+    numbers = [_atomic_number(site.specie, index) for site in item]
+    return lattice.matrix, lattice.pbc, np.array(numbers), item.frac_coords
+
+
+def _unpack_atoms(atoms: Any, index: int) -> tuple[Any, Any, Any, Any]:
+    numbers = np.asarray(atoms.get_atomic_numbers())
+    if len(numbers) == 0:
+        raise InvalidValueError(
+            f"The structure at index {index} has no atoms. Remove it."
+        )
+    if numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
+        bad = numbers[(numbers < 1) | (numbers > MAX_ATOMIC_NUMBER)][0]
+        raise InvalidValueError(
+            f"The structure at index {index} has an unknown element, atomic number "
+            f"{bad}; expected 1 to {MAX_ATOMIC_NUMBER}. Replace or remove that atom."
+        )
+    cell = np.asarray(atoms.cell.array if hasattr(atoms.cell, "array") else atoms.cell)
+    if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < MIN_VOLUME_PER_ATOM:
+        _reject_volume(index)
+    coords = np.linalg.solve(cell.T, np.asarray(atoms.positions).T).T
+    return cell, np.asarray(atoms.pbc), numbers, coords
+
+
+def _reject_type(item: Any, index: int) -> None:
+    hint = ""
+    if isinstance(item, str):
+        hint = (
+            " For formulas use a composition model such as make_rf_magpie(); read "
+            "files with Structure.from_file or skmatgnn.datasets.load_id_prop."
+        )
+    elif hasattr(item, "sites"):
+        hint = " A Molecule has no lattice: put it into a box with get_boxed_structure."
+    raise InvalidTypeError(
+        "X must contain pymatgen Structure or ase Atoms objects; got "
+        f"{describe(item)} at index {index}.{hint}"
+    )
+
+
+def _atomic_number(specie: Any, index: int) -> int:
+    number = getattr(specie, "Z", None)
+    if number is None or not 1 <= number <= MAX_ATOMIC_NUMBER or _is_dummy(specie):
+        raise InvalidValueError(
+            f"The structure at index {index} has an unknown element, {specie}; expected "
+            "an element of the periodic table. Replace or remove that site."
+        )
+    return number
+
+
+def _is_dummy(specie: Any) -> bool:
+    return type(specie).__name__ == "DummySpecies"
+
+
+def _require_finite(packed: StructureArray) -> None:
+    atoms = ~np.isfinite(packed.frac_coords).all(axis=1)
+    bad = ~np.isfinite(packed.lattices).all(axis=(1, 2))
+    if atoms.any():
+        owners = np.searchsorted(packed.atom_ptr, np.flatnonzero(atoms), side="right")
+        bad[owners - 1] = True
+    if bad.any():
+        raise InvalidValueError(
+            f"The structure at index {int(np.argmax(bad))} has a coordinate or lattice "
+            f"vector that is not finite ({int(bad.sum())} structures in all). "
+            "Correct or remove it."
+        )
+
+
+def _require_volume(packed: StructureArray) -> None:
+    volume = np.abs(np.linalg.det(packed.lattices)) / packed.n_atoms
+    if (volume < MIN_VOLUME_PER_ATOM).any():
+        _reject_volume(int(np.argmax(volume < MIN_VOLUME_PER_ATOM)))
+
+
+def _reject_volume(index: int) -> None:
+    raise InvalidValueError(
+        f"The structure at index {index} has a cell of (almost) zero volume. Check its "
+        "lattice vectors; give a molecule or a slab a box with vacuum, for example "
+        "with ase's atoms.center(vacuum=10)."
+    )

@@ -1,0 +1,1 @@
+"""Validation and the few private scikit-learn names that the package uses."""

@@ -1,0 +1,101 @@
+"""One-file storage of named arrays, in the safetensors format, without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from skmatgnn.errors import InvalidValueError
+
+__all__ = ["read_arrays", "write_arrays"]
+
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "I64": "<i8",
+    "I32": "<i4",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
+_MAX_HEADER = 100_000_000
+
+
+def write_arrays(
+    path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]
+) -> None:
+    """Write arrays; an old file is replaced only by a complete new one.
+
+    Parameters
+    ----------
+    path : str or Path
+    arrays : dict of str to ndarray
+    metadata : dict of str to str
+    """
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        contiguous = {key: np.ascontiguousarray(a) for key, a in arrays.items()}
+        save_file(contiguous, name, metadata=metadata)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_arrays(
+    path: str | Path, *, memory_map: bool
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read arrays.
+
+    Parameters
+    ----------
+    path : str or Path
+    memory_map : bool
+        Leave them on disk; the arrays are read-only then.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+    metadata : dict of str to str
+
+    Raises
+    ------
+    InvalidValueError
+        If the file is damaged or of another format.
+    """
+    path = Path(path)
+    try:
+        header, start = _read_header(path)
+        metadata = header.pop("__metadata__", {})
+        data = np.memmap(path, dtype=np.uint8, mode="r", offset=start)
+        arrays = {key: _view(data, entry) for key, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise InvalidValueError(
+            f"{path} is damaged or not in the safetensors format: {error}."
+        ) from error
+    if not memory_map:
+        arrays = {key: np.array(array) for key, array in arrays.items()}
+    return arrays, metadata
+
+
+def _read_header(path: Path) -> tuple[dict, int]:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > min(_MAX_HEADER, path.stat().st_size):
+            raise ValueError(f"its header claims {length} bytes")
+        return json.loads(file.read(length)), 8 + length
+
+
+def _view(data: np.ndarray, entry: dict) -> np.ndarray:
+    start, stop = entry["data_offsets"]
+    if not 0 <= start <= stop <= len(data):
+        raise ValueError("it is cut short")
+    return data[start:stop].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])

@@ -1,0 +1,37 @@
+"""scikit-learn's own checks, on every public estimator through the adapter."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import skmatgnn
+from skmatgnn.featurizers import MagpieFeatures
+from skmatgnn.testing import expected_failed_checks, numeric_adapter
+
+SMALL_ALIGNN = {"hidden_dim": 8, "embedding_dim": 8, "n_radial": 8, "n_angular": 4}
+SMALL_CGCNN = {"node_dim": 8, "hidden_dim": 8, "edge_step": 1.0}
+# subsets of a batch agree to rounding, which the checks want below 1e-7
+GRAPH = {
+    "max_epochs": 2,
+    "max_neighbors": 4,
+    "random_state": 0,
+    "precision": "float64",
+}
+
+
+def estimators():
+    for task in ("Regressor", "Classifier"):
+        alignn = getattr(skmatgnn, f"ALIGNN{task}")
+        cgcnn = getattr(skmatgnn, f"CGCNN{task}")
+        yield numeric_adapter(alignn)(**GRAPH, **SMALL_ALIGNN)
+        yield numeric_adapter(cgcnn)(**GRAPH, **SMALL_CGCNN)
+    model = skmatgnn.CGCNNRegressor(**GRAPH, **SMALL_CGCNN)
+    yield numeric_adapter(skmatgnn.GraphEmbedding)(estimator=model)
+    yield numeric_adapter(MagpieFeatures, rows_to="formulas")()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(
+    list(estimators()), expected_failed_checks=expected_failed_checks
+)
+def test_sklearn_check__every_estimator__passes(estimator, check):
+    check(estimator)
