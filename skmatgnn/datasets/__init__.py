@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skmatgnn.datasets._bundled import load_formation_energies, load_transport
+from skmatgnn.datasets._capacity import theoretical_capacity
 from skmatgnn.datasets._id_prop import load_id_prop
 from skmatgnn.datasets._prototypes import load_prototypes
 from skmatgnn.datasets._readers import read_electrodes, read_formulas
@@ -16,4 +17,5 @@ __all__ = [
     "make_crystals",
     "read_electrodes",
     "read_formulas",
+    "theoretical_capacity",
 ]

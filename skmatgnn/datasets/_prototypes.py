@@ -15,10 +15,13 @@ from skmatgnn.datasets._base import (
     find_resource,
     object_series,
     require_choice,
+    require_number,
 )
 from skmatgnn.datasets._descriptions import PROTOTYPES
+from skmatgnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -43,7 +46,8 @@ _SYMMETRY_TOLERANCE = 0.01
 
 def load_prototypes(
     *,
-    target: str = "volume_per_atom",
+    target: str | Sequence[str] = "volume_per_atom",
+    max_atoms: int | None = None,
     as_frame: bool = False,
     return_X_y: bool = False,
 ) -> Bunch | tuple[Any, Any]:
@@ -69,26 +73,33 @@ def load_prototypes(
     Parameters
     ----------
     target : {"volume_per_atom", "packing_fraction", "crystal_system"}, \
-default="volume_per_atom"
-        Which of the three is ``target``; ``frame`` has them all.
+or list of the first two, default="volume_per_atom"
+        What is to be learnt. A list, of one name too, gives a 2-D ``target`` with its
+        columns in that order.
+    max_atoms : int, default=None
+        Leave out crystals with more atoms a cell than this; None keeps all.
     as_frame : bool, default=False
-        Return pandas objects, and the whole table in ``frame``.
+        Return pandas objects, and the whole table, with all three targets whatever
+        ``target`` is, in ``frame``.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
 
     Returns
     -------
     Bunch
-        ``data`` (object array of ``Structure``), ``target`` ((288,) float64, or
-        object array of class names), ``target_names``, ``units``, ``groups``,
-        ``prototypes`` (AFLOW labels), ``feature_names``, ``frame`` (None unless
-        ``as_frame``), ``DESCR``. With ``return_X_y``, the tuple ``(data, target)``.
-        The structures are the caller's own copies.
+        ``data`` (object array of ``Structure``), ``target`` ((288,) or (288, t)
+        float64, or object array of class names), ``target_names``, ``units``,
+        ``groups``, ``prototypes`` (AFLOW labels), ``feature_names``, ``frame`` (None
+        unless ``as_frame``), ``DESCR``. With ``return_X_y``, the tuple
+        ``(data, target)``. The structures are the caller's own copies.
 
     Raises
     ------
     InvalidValueError
-        If ``target`` is none of the three.
+        If ``target`` is none of the three, or is a list that is empty, repeats a name
+        or holds "crystal_system"; if ``max_atoms`` is less than one.
+    InvalidTypeError
+        If ``max_atoms`` is no integer.
 
     Notes
     -----
@@ -110,24 +121,59 @@ default="volume_per_atom"
     >>> index = list(prototypes.prototypes).index("A_cF4_225_a")
     >>> prototypes.data[index].formula, round(float(prototypes.target[index]), 4)
     ('Cu1', 0.7405)
+    >>> both = ["volume_per_atom", "packing_fraction"]
+    >>> load_prototypes(target=both, max_atoms=12).target.shape
+    (212, 2)
     """
-    require_choice(target, name="target", choices=list(TARGET_UNITS))
+    names = _ensure_targets(target)
     table, total = _prototype_table()
-    frame = table.copy()
-    frame["structure"] = object_series([s.copy() for s in table["structure"]], "s")
-    return bunch_of_frame(
+    descr = PROTOTYPES.format(kept=len(table), total=total)
+    frame = table
+    if max_atoms is not None:
+        require_number(max_atoms, name="max_atoms", low=1, integer=True)
+        small = [len(structure) <= max_atoms for structure in table["structure"]]
+        frame = table[small].reset_index(drop=True)
+        descr += (
+            f"\nHere only the {len(frame)} with at most {max_atoms} atoms a cell.\n"
+        )
+    frame = frame.assign(
+        structure=object_series([s.copy() for s in frame["structure"]], "structure")
+    )
+    bunch = bunch_of_frame(
         frame,
         data_column="structure",
-        target_columns=[target],
-        groups=[
-            structure.composition.chemical_system for structure in table["structure"]
-        ],
-        descr=PROTOTYPES.format(kept=len(frame), total=total),
+        target_columns=names,
+        groups=[s.composition.chemical_system for s in frame["structure"]],
+        descr=descr,
         as_frame=as_frame,
-        return_X_y=return_X_y,
+        return_X_y=False,
         units=TARGET_UNITS,
         prototypes=frame["prototype"].to_numpy(),
     )
+    if not isinstance(target, str):
+        columns = frame[names]
+        bunch.target = columns if as_frame else columns.to_numpy()
+    return (bunch.data, bunch.target) if return_X_y else bunch
+
+
+def _ensure_targets(target: Any) -> list[str]:
+    """Return the names of the targets, or say why they cannot be had."""
+    if not isinstance(target, list | tuple):
+        require_choice(target, name="target", choices=list(TARGET_UNITS))
+        return [target]
+    names = list(target)
+    for name in names:
+        require_choice(name, name="each of target", choices=list(TARGET_UNITS))
+    if not names or len(set(names)) < len(names):
+        raise InvalidValueError(
+            f"target must name at least one property, and each once; got {names}."
+        )
+    if "crystal_system" in names:
+        raise InvalidValueError(
+            "A list of targets gives numbers, and crystal_system is a class name; take "
+            "it alone: target='crystal_system'."
+        )
+    return names
 
 
 @lru_cache(maxsize=1)

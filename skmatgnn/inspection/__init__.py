@@ -3,5 +3,9 @@
 from __future__ import annotations
 
 from skmatgnn.inspection._parity import ParityDisplay
+from skmatgnn.inspection._representatives import (
+    ClusterRepresentatives,
+    cluster_representatives,
+)
 
-__all__ = ["ParityDisplay"]
+__all__ = ["ClusterRepresentatives", "ParityDisplay", "cluster_representatives"]

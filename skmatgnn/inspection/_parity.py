@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import cross_validate
-from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils import _safe_indexing
 
-from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.errors import InvalidValueError
+from skmatgnn.inspection._parity_input import (
+    ensure_baseline,
+    ensure_column,
+    ensure_limits,
+)
 from skmatgnn.metrics import (
     masked_mean_absolute_error,
     masked_r2_score,
     scaled_mean_absolute_error,
 )
-from skmatgnn.utils.validation import describe, require_consistent_length
+from skmatgnn.utils.validation import require_consistent_length
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,12 +56,16 @@ class ParityDisplay:
     y_train : array-like of shape (n_train,), default=None
         Training targets, whose mean is the control of the SMAE. None takes the mean of
         the targets shown.
+    baseline : float or array-like of shape (n_samples,), default=None
+        The control's predictions themselves, for example those of a
+        ``DummyRegressor`` on the same folds. Not together with ``y_train``.
 
     Attributes
     ----------
     mae_, r2_, smae_ : float
-        Errors over the pairs shown, in the text box; NaN where undefined (R2 and SMAE
-        of a single pair or of constant targets). Set by :meth:`plot`.
+        Errors over the pairs without NaN, in the text box; NaN where undefined (R2 of
+        a single pair or of constant targets, and SMAE where its control makes no
+        error). Set by :meth:`plot`.
     n_shown_ : int
         Number of pairs without NaN.
     ax_ : matplotlib Axes
@@ -101,6 +112,7 @@ class ParityDisplay:
         target_name: str | None = None,
         units: str | None = None,
         y_train: ArrayLike | None = None,
+        baseline: ArrayLike | None = None,
     ) -> None:
         self.y_true = y_true
         self.y_pred = y_pred
@@ -109,6 +121,7 @@ class ParityDisplay:
         self.target_name = target_name
         self.units = units
         self.y_train = y_train
+        self.baseline = baseline
 
     @classmethod
     def from_predictions(
@@ -121,7 +134,9 @@ class ParityDisplay:
         target_name: str | None = None,
         units: str | None = None,
         y_train: ArrayLike | None = None,
+        baseline: ArrayLike | None = None,
         ax: Axes | None = None,
+        limits: tuple[float, float] | None = None,
         **plot_options: Any,
     ) -> ParityDisplay:
         """Draw the plot from predictions.
@@ -140,8 +155,12 @@ class ParityDisplay:
             Its unit.
         y_train : array-like of shape (n_train,), default=None
             Training targets, whose mean is the control of the SMAE.
+        baseline : float or array-like of shape (n_samples,), default=None
+            The control's predictions themselves, instead of ``y_train``.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
+        limits : (low, high), default=None
+            Ends of both axes, to be shared by plots side by side.
         **plot_options : dict
             Further arguments of :meth:`plot`.
 
@@ -159,8 +178,9 @@ class ParityDisplay:
             target_name=target_name,
             units=units,
             y_train=y_train,
+            baseline=baseline,
         )
-        return display.plot(ax=ax, **plot_options)
+        return display.plot(ax=ax, limits=limits, **plot_options)
 
     @classmethod
     def from_estimator(
@@ -185,7 +205,8 @@ class ParityDisplay:
         return_std : bool, default=False
             Ask ``estimator.predict(X, return_std=True)`` for error bars.
         **options : dict
-            Further arguments of :meth:`from_predictions`.
+            Further arguments of :meth:`from_predictions`, such as ``baseline`` and
+            ``limits``.
 
         Returns
         -------
@@ -228,8 +249,8 @@ class ParityDisplay:
         n_jobs : int, default=None
             Folds fitted at the same time.
         **options : dict
-            Further arguments of :meth:`from_predictions`; ``color_by`` replaces the
-            folds as its ``groups``.
+            Further arguments of :meth:`from_predictions`, such as ``baseline`` and
+            ``limits``; ``color_by`` replaces the folds as its ``groups``.
 
         Returns
         -------
@@ -274,6 +295,7 @@ class ParityDisplay:
         ax: Axes | None = None,
         *,
         kind: str = "auto",
+        limits: tuple[float, float] | None = None,
         metrics: bool = True,
         title: str | None = None,
         scatter_kwargs: dict[str, Any] | None = None,
@@ -289,6 +311,10 @@ class ParityDisplay:
             Points, or hexagonal bins coloured by the logarithm of their counts. "auto"
             takes bins from 5,000 pairs without groups and error bars; points become
             smaller and more transparent with their number.
+        limits : (low, high), default=None
+            Ends of both axes, to be shared by plots side by side. Pairs outside are
+            not seen; the text box counts them, and the errors are those of all pairs.
+            None takes the range of the values.
         metrics : bool, default=True
             Whether to write MAE, R2 and SMAE into the plot.
         title : str, default=None
@@ -296,7 +322,7 @@ class ParityDisplay:
         scatter_kwargs : dict, default=None
             Further arguments of ``Axes.scatter`` or ``Axes.hexbin``.
         line_kwargs : dict, default=None
-            Further arguments of ``Axes.plot`` for the identity line.
+            Further arguments of ``Axes.axline`` for the identity line.
 
         Returns
         -------
@@ -306,7 +332,8 @@ class ParityDisplay:
         Raises
         ------
         InvalidValueError, InvalidTypeError
-            If lengths differ, a value is no number, or no pair without NaN is left.
+            If lengths differ, a value is no number, no pair without NaN is left, or
+            ``limits`` are not a lower and a higher number.
         """
         if kind not in _KINDS:
             raise InvalidValueError(
@@ -314,8 +341,12 @@ class ParityDisplay:
             )
         from skmatgnn.inspection import _parity_artists as artists
 
-        truth, predicted, std, groups = self._pairs()
-        self._score(truth, predicted)
+        truth, predicted, std, groups, baseline = self._pairs()
+        self._score(truth, predicted, baseline)
+        if limits is None:
+            limits = artists.range_of(truth, predicted, std)
+        else:
+            limits = ensure_limits(limits)
         plain = groups is None and std is None and len(truth) >= _HEXBIN_FROM
         binned = kind == "hexbin" or (kind == "auto" and plain)
         if binned and not (groups is None and std is None):
@@ -326,29 +357,37 @@ class ParityDisplay:
         ax = _new_axes(binned) if ax is None else ax
         self.ax_, self.figure_ = ax, ax.figure
         if binned:
-            bins = artists.draw_hexbin(ax, truth, predicted, scatter_kwargs)
+            bins = artists.draw_hexbin(ax, truth, predicted, limits, scatter_kwargs)
             self.points_, self.errorbars_ = [bins], []
         else:
             self.points_, self.errorbars_ = artists.draw_points(
                 ax, truth, predicted, std=std, groups=groups, options=scatter_kwargs
             )
-        self.line_ = artists.frame(ax, truth, predicted, std=std, options=line_kwargs)
+        self.line_ = artists.frame(ax, limits, line_kwargs)
         artists.label(ax, self.target_name, self.units, title)
         n_groups = 0 if groups is None else len(np.unique(groups))
         upper = artists.free_corner(ax, truth, predicted)
         self.text_ = self.legend_ = None
         if metrics:
-            self.text_ = artists.write(ax, self._summary(n_groups), upper_left=upper)
+            n_hidden = artists.count_outside(limits, truth, predicted)
+            text = self._summary(n_groups, n_hidden)
+            self.text_ = artists.write(ax, text, upper_left=upper)
         if 1 < n_groups <= _MAX_LEGEND:
             self.legend_ = artists.draw_legend(ax, upper_left=not upper)
         return self
 
     def _pairs(
         self,
-    ) -> tuple[FloatArray, FloatArray, FloatArray | None, np.ndarray | None]:
-        truth = _ensure_column(self.y_true, "y_true")
-        predicted = _ensure_column(self.y_pred, "y_pred")
-        std = None if self.y_std is None else _ensure_column(self.y_std, "y_std")
+    ) -> tuple[
+        FloatArray,
+        FloatArray,
+        FloatArray | None,
+        np.ndarray | None,
+        FloatArray | None,
+    ]:
+        truth = ensure_column(self.y_true, "y_true")
+        predicted = ensure_column(self.y_pred, "y_pred")
+        std = None if self.y_std is None else ensure_column(self.y_std, "y_std")
         groups = None if self.groups is None else np.asarray(self.groups).astype(str)
         require_consistent_length(
             y_true=truth, y_pred=predicted, y_std=std, groups=groups
@@ -371,25 +410,30 @@ class ParityDisplay:
             predicted[shown],
             std,
             None if groups is None else groups[shown],
+            ensure_baseline(self.baseline, shown),
         )
 
-    def _score(self, truth: FloatArray, predicted: FloatArray) -> None:
+    def _score(
+        self, truth: FloatArray, predicted: FloatArray, baseline: FloatArray | None
+    ) -> None:
         self.n_shown_ = len(truth)
         self.mae_ = masked_mean_absolute_error(truth, predicted)
         varied = np.ptp(truth) > 0
         self.r2_ = masked_r2_score(truth, predicted) if varied else np.nan
-        self.smae_ = (
-            scaled_mean_absolute_error(truth, predicted, y_train=self.y_train)
-            if varied
-            else np.nan
-        )
+        with warnings.catch_warnings():
+            # An undefined SMAE is left out of the box, which says enough.
+            warnings.simplefilter("ignore", UndefinedMetricWarning)
+            self.smae_ = scaled_mean_absolute_error(
+                truth, predicted, y_train=self.y_train, baseline=baseline
+            )
 
-    def _summary(self, n_groups: int) -> str:
+    def _summary(self, n_groups: int, n_hidden: int) -> str:
         unit = f" {self.units}" if self.units else ""
         lines = [f"MAE {_three_digits(self.mae_)}{unit}"]
         lines += [f"R² {_fixed(self.r2_)}"] if np.isfinite(self.r2_) else []
         lines += [f"SMAE {_fixed(self.smae_)}"] if np.isfinite(self.smae_) else []
-        lines.append(f"n = {self.n_shown_:,}")
+        hidden = f" ({n_hidden:,} outside)" if n_hidden else ""
+        lines.append(f"n = {self.n_shown_:,}{hidden}")
         if n_groups > _MAX_LEGEND:
             lines.append(f"{n_groups} groups")
         return "\n".join(lines)
@@ -419,26 +463,3 @@ def _no_score(estimator: Any, X: Any, y: Any) -> float:
     """Stand in for a score where only the predictions are wanted."""
     del estimator, X, y
     return 0.0
-
-
-def _ensure_column(values: Any, name: str) -> FloatArray:
-    try:
-        array = check_array(
-            values,
-            dtype=np.float64,
-            ensure_2d=False,
-            ensure_all_finite="allow-nan",
-            input_name=name,
-        )
-    except TypeError as error:
-        raise InvalidTypeError(
-            f"{name} must be numbers; got {describe(values)}."
-        ) from error
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise InvalidValueError(
-            f"{name} must have one value per sample; got shape {array.shape}. Draw "
-            "several properties one by one: y_true=Y[:, 0], y_pred=P[:, 0]."
-        )
-    return array

@@ -69,16 +69,19 @@ def draw_points(
 
 
 def draw_hexbin(
-    ax: Axes, truth: FloatArray, predicted: FloatArray, options: dict[str, Any] | None
+    ax: Axes,
+    truth: FloatArray,
+    predicted: FloatArray,
+    limits: tuple[float, float],
+    options: dict[str, Any] | None,
 ) -> PolyCollection:
     """Bin the pairs into hexagons that are coloured by log count, with a bar."""
-    low, high = _limits(truth, predicted)
     style = {
         "gridsize": 60,
         "bins": "log",
         "mincnt": 1,
         "cmap": "viridis",
-        "extent": (low, high, low, high),
+        "extent": (*limits, *limits),
         "linewidths": 0.1,
         **(options or {}),
     }
@@ -89,15 +92,12 @@ def draw_hexbin(
 
 
 def frame(
-    ax: Axes,
-    truth: FloatArray,
-    predicted: FloatArray,
-    *,
-    std: FloatArray | None,
-    options: dict[str, Any] | None,
+    ax: Axes, limits: tuple[float, float], options: dict[str, Any] | None
 ) -> Line2D:
-    """Make both axes equal and draw the identity line from corner to corner."""
-    low, high = _limits(truth, predicted, std)
+    """Make both axes equal and draw the identity line from corner to corner.
+
+    Ticks and line follow the axes' limits if these are changed later.
+    """
     style = {
         "color": "0.25",
         "linestyle": "--",
@@ -105,20 +105,42 @@ def frame(
         "zorder": 3,
         **(options or {}),
     }
-    (line,) = ax.plot([low, high], [low, high], **style)
-    ax.set(xlim=(low, high), ylim=(low, high))
+    # Two points and not a slope, so that a logarithmic scale can be set; the lower end
+    # may be negative by the margin only.
+    middle, high = sum(limits) / 2, limits[1]
+    line = ax.axline((middle, middle), (high, high), **style)
+    ax.set(xlim=limits, ylim=limits)
     ax.set_aspect("equal", adjustable="box")
-    decimals = max(0, 1 - int(np.floor(np.log10(high - low))))
-    wide_labels = max(len(f"{end:.{decimals}f}") for end in (low, high)) > 6
-    n_ticks = 4 if wide_labels else 7
-    ax.xaxis.set_major_locator(MaxNLocator(n_ticks, steps=[1, 2, 2.5, 5, 10]))
-    # The same ticks on both axes, so that a point's two values can be compared.
-    ax.set_yticks(ax.get_xticks())
-    ax.set(xlim=(low, high), ylim=(low, high))
     for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(_RoomyLocator(steps=[1, 2, 2.5, 5, 10]))
         # An offset is easily read over, and would stand on the axis' label.
         axis.set_major_formatter(ScalarFormatter(useOffset=False))
     return line
+
+
+class _RoomyLocator(MaxNLocator):
+    """Seven intervals, or four of wide labels: the same for the same limits.
+
+    So both axes have the same ticks, and a point's two values can be compared. The
+    default depends on the axis' length and the font, which differ.
+    """
+
+    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+        """Locate the ticks of an axis with these ends."""
+        span = abs(vmax - vmin) or 1.0
+        decimals = max(0, 1 - int(np.floor(np.log10(span))))
+        wide = max(len(f"{end:.{decimals}f}") for end in (vmin, vmax)) > 6
+        self.set_params(nbins=4 if wide else 7)
+        return super().tick_values(vmin, vmax)
+
+
+def count_outside(
+    limits: tuple[float, float], truth: FloatArray, predicted: FloatArray
+) -> int:
+    """Count the pairs that the axes do not show."""
+    low, high = limits
+    lowest, highest = np.minimum(truth, predicted), np.maximum(truth, predicted)
+    return int(((lowest < low) | (highest > high)).sum())
 
 
 def free_corner(ax: Axes, truth: FloatArray, predicted: FloatArray) -> bool:
@@ -221,7 +243,7 @@ def _lower_first(name: str) -> str:
     return name
 
 
-def _limits(
+def range_of(
     truth: FloatArray, predicted: FloatArray, std: FloatArray | None = None
 ) -> tuple[float, float]:
     """Range of both values; error bars may widen it, but not by much."""

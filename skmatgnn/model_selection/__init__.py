@@ -3,11 +3,14 @@
 Random folds of materials data test on relatives of the training set. The groups and
 splitters of this package keep relatives together (:func:`formula_groups`), leave whole
 families out (:class:`LeaveOneClusterOut`), or make folds alike so that their scores
-can be compared (:class:`StratifiedRegressionKFold`).
+can be compared (:class:`StratifiedRegressionKFold`). :func:`bootstrap_score` gives
+scores their intervals, and :class:`TwoSigmaRegressor` filters outlying targets by what
+the training rows say.
 """
 
 from __future__ import annotations
 
+from skmatgnn.model_selection._bootstrap import BootstrapScores, bootstrap_score
 from skmatgnn.model_selection._cluster_groups import ClusterGroups
 from skmatgnn.model_selection._composition_groups import (
     chemical_system_groups,
@@ -17,13 +20,23 @@ from skmatgnn.model_selection._composition_groups import (
 )
 from skmatgnn.model_selection._leave_one_cluster_out import LeaveOneClusterOut
 from skmatgnn.model_selection._stratified import StratifiedRegressionKFold
+from skmatgnn.model_selection._two_sigma import (
+    TwoSigmaRegressor,
+    make_two_sigma_scorer,
+    two_sigma_mask,
+)
 
 __all__ = [
+    "BootstrapScores",
     "ClusterGroups",
     "LeaveOneClusterOut",
     "StratifiedRegressionKFold",
+    "TwoSigmaRegressor",
+    "bootstrap_score",
     "chemical_system_groups",
     "formula_groups",
+    "make_two_sigma_scorer",
     "prototype_groups",
+    "two_sigma_mask",
     "working_ion_groups",
 ]

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.model_selection._embed import embed, fit_transform, with_random_state
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import HasMethods, StrOptions, fit_context
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ DROPPED = -1
 _OF_MATERIALS = ("composition", "get_atomic_numbers")
 
 
-class ClusterGroups(ClusterMixin, BaseEstimator):
+class ClusterGroups(DocLinkMixin, ClusterMixin, BaseEstimator):
     """Group samples by clustering, for leave-one-cluster-out cross-validation.
 
     Materials data come in families, and a random fold holds relatives of every

@@ -13,6 +13,7 @@ from skmatgnn.preprocessing._formula import (
     ensure_composition_objects,
     parse_compositions,
 )
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import fit_context
 from skmatgnn.utils.validation import describe, to_object_array
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FormulaToComposition", "StructureToComposition"]
 
 
-class _CompositionTransformer(TransformerMixin, BaseEstimator):
+class _CompositionTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Shared part: stateless, object array out, indifferent to ``set_output``."""
 
     _parameter_constraints: ClassVar[dict] = {"reduced": ["boolean"]}

@@ -14,7 +14,8 @@ class TargetScaler:
     ----------
     mean_ : ndarray of shape (t,)
     scale_ : ndarray of shape (t,)
-        Standard deviation; one where all known values are equal.
+        Standard deviation; where all known values are equal a thousandth of their
+        size, so that they are predicted to about that, or one if they are zero.
 
     Examples
     --------
@@ -50,8 +51,9 @@ class TargetScaler:
         deviation = np.where(known, y - self.mean_, 0.0)
         scale = np.sqrt((weights * deviation**2).sum(axis=0) / total)
         # rounding leaves a tiny spread in a column of equal large values
-        noise = 1e-12 * np.maximum(np.abs(self.mean_), np.finfo(float).tiny)
-        self.scale_ = np.where(scale > noise, scale, 1.0)
+        size = np.abs(self.mean_)
+        constant = np.where(size > 0, 1e-3 * size, 1.0)
+        self.scale_ = np.where(scale > 1e-12 * size, scale, constant)
         return self
 
     def transform(self, y: np.ndarray) -> np.ndarray:

@@ -170,9 +170,12 @@ def _single_types() -> tuple[type, ...]:
 
 
 def _unpack(item: Any, index: int) -> tuple[Any, Any, Any, Any]:
+    if isinstance(item, type):
+        _reject_type(item, index)
     if hasattr(item, "get_atomic_numbers"):
         return _unpack_atoms(item, index)
-    if not (hasattr(item, "lattice") and hasattr(item, "is_ordered")):
+    # a PeriodicSite has a lattice too, but no sites
+    if not (hasattr(item, "lattice") and hasattr(item, "sites")):
         _reject_type(item, index)
     if len(item) == 0:
         raise InvalidValueError(
@@ -227,8 +230,8 @@ def _atomic_number(specie: Any, index: int) -> int:
     number = getattr(specie, "Z", None)
     if number is None or not 1 <= number <= MAX_ATOMIC_NUMBER or _is_dummy(specie):
         raise InvalidValueError(
-            f"The structure at index {index} has an unknown element, {specie}; expected "
-            "an element of the periodic table. Replace or remove that site."
+            f"The structure at index {index} has an unknown element, {specie}; "
+            "expected one of the periodic table. Replace or remove that site."
         )
     return number
 

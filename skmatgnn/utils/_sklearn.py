@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
     Hidden,
@@ -12,6 +13,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _num_samples as num_samples
 
 __all__ = [
     "HasMethods",
@@ -22,4 +24,6 @@ __all__ = [
     "StrOptions",
     "check_sample_weight",
     "fit_context",
+    "num_samples",
+    "safe_indexing",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +34,26 @@ def write_arrays(
     path : str or Path
     arrays : dict of str to ndarray
     metadata : dict of str to str
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         contiguous = {key: np.ascontiguousarray(a) for key, a in arrays.items()}
-        save_file(contiguous, name, metadata=metadata)
-        Path(name).replace(path)
+        save_file(contiguous, unfinished, metadata=metadata)
+        unfinished.replace(path)
+    except SafetensorError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(f"{path} could not be written: {error}") from error
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
 
 

@@ -7,6 +7,7 @@ Nothing here builds a NumPy array from structures or compositions by
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
     "describe",
+    "ensure_groups",
     "ensure_object_array",
     "ensure_regression_targets",
+    "is_missing",
     "require_consistent_length",
+    "require_usable_weights",
     "to_object_array",
 ]
 
@@ -27,6 +31,8 @@ def describe(value: Any) -> str:
     kind = type(value).__name__
     if value is None:
         return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     if isinstance(value, str | int | float | np.generic):
         text = repr(value)
         return f"{kind} ({text if len(text) <= 40 else text[:37] + '...'})"
@@ -90,9 +96,7 @@ def ensure_object_array(X: Any, *, what: str, single: tuple[type, ...]) -> np.nd
                 f"X must be one-dimensional, one of the {what} a row; "
                 f"got an array of shape {X.shape}."
             )
-    elif isinstance(X, Mapping | set | frozenset) or not (
-        hasattr(X, "__len__") and hasattr(X, "__getitem__")
-    ):
+    elif isinstance(X, Mapping | set | frozenset) or not _is_sized_sequence(X):
         raise InvalidTypeError(
             f"X must be a sequence of {what}; got {describe(X)}. "
             "Convert it to a list first."
@@ -103,6 +107,13 @@ def ensure_object_array(X: Any, *, what: str, single: tuple[type, ...]) -> np.nd
             "is required."
         )
     return to_object_array(X)
+
+
+def _is_sized_sequence(X: Any) -> bool:
+    try:
+        return len(X) >= 0 and hasattr(X, "__getitem__")
+    except TypeError:  # no length, or, as of a class or a sparse matrix, none to give
+        return False
 
 
 def _values_of_frame(X: Any, what: str) -> np.ndarray:
@@ -139,6 +150,114 @@ def require_consistent_length(**named: Any) -> None:
                 f"{reference} has {expected}, {name} has {length}. "
                 "Each sample needs exactly one entry in both."
             )
+
+
+def ensure_groups(groups: Any, n_samples: int) -> np.ndarray:
+    """Give groups numbers in the order in which they appear.
+
+    Parameters
+    ----------
+    groups : array-like of shape (n_samples,)
+        Labels of any hashable kind.
+    n_samples : int
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), int
+
+    Raises
+    ------
+    InvalidTypeError
+        If it is no sequence, or a label cannot be hashed.
+    InvalidValueError
+        If it has another length, or a label is missing.
+
+    Examples
+    --------
+    >>> from skmatgnn.utils.validation import ensure_groups
+    >>> ensure_groups(["NaCl", "KCl", "NaCl"], 3).tolist()
+    [0, 1, 0]
+    """
+    if isinstance(groups, str | bytes | Mapping | set) or not hasattr(
+        groups, "__len__"
+    ):
+        raise InvalidTypeError(
+            f"groups must have one label for each sample; got {describe(groups)}."
+        )
+    labels = ensure_object_array(groups, what="group labels", single=())
+    require_consistent_length(X=range(n_samples), groups=labels)
+    seen: dict[Any, int] = {}
+    codes = np.empty(n_samples, dtype=np.int64)
+    for index, label in enumerate(labels):
+        if is_missing(label):
+            raise InvalidValueError(
+                f"groups has no label at index {index}: got {describe(label)}. Give "
+                "such a sample a group of its own."
+            )
+        try:
+            codes[index] = seen.setdefault(label, len(seen))
+        except TypeError as error:
+            raise InvalidTypeError(
+                f"groups must hold labels such as numbers or strings; got "
+                f"{describe(label)} at index {index}."
+            ) from error
+    return codes
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a label is None, NaN, NaT or pandas' NA.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bool
+    """
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def require_usable_weights(sample_weight: Any, n_samples: int) -> None:
+    """Reject weights by their place, before scikit-learn does without it.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or float
+    n_samples : int
+
+    Raises
+    ------
+    InvalidTypeError
+        If it is no sequence.
+    InvalidValueError
+        If the number of weights differs, or one is negative or not finite.
+    """
+    if isinstance(sample_weight, Number) or getattr(sample_weight, "ndim", 1) == 0:
+        return  # one weight for all
+    if hasattr(sample_weight, "__array__"):
+        sample_weight = np.asarray(sample_weight)
+    if not hasattr(sample_weight, "__len__"):
+        raise InvalidTypeError(
+            "sample_weight must have one number for each sample; got "
+            f"{describe(sample_weight)}."
+        )
+    require_consistent_length(X=range(n_samples), sample_weight=sample_weight)
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"sample_weight must hold numbers; could not convert it ({error})."
+        ) from error
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if weights.ndim == 1 and len(bad):
+        raise InvalidValueError(
+            f"sample_weight has {weights[bad[0]]} at index {int(bad[0])}: NaN, "
+            "infinite or negative values in data passed to `sample_weight` are not "
+            "allowed. Set it to zero to leave the sample out."
+        )
 
 
 def ensure_regression_targets(
@@ -185,7 +304,7 @@ def ensure_regression_targets(
             f"Input y contains NaN at index {index} of {len(targets)}. Drop the rows "
             "with unknown targets; NaN as 'not known' is understood in a 2-D y."
         )
-    table = targets.reshape(len(targets), -1)
+    table = targets[:, None] if one_dimensional else targets
     if table.shape[1] == 0:
         raise InvalidValueError("y has 0 columns; at least one target is required.")
     empty = np.flatnonzero(np.isnan(table).all(axis=0)) if len(table) else []
@@ -210,6 +329,14 @@ def _float_targets(y: Any) -> np.ndarray:
                 "Complex data not supported: y holds complex numbers. "
                 "Give the real part, or the modulus, as the target."
             )
+        if array.dtype.kind in "mM":
+            raise InvalidValueError(
+                f"y must be numeric; got dates or times ({array.dtype}). Convert them "
+                "to numbers of a unit that you choose."
+            )
+        if array.dtype == object:  # pandas' NA has no float
+            missing = [is_missing(value) for value in array.flat]
+            array = np.where(np.reshape(missing, array.shape), np.nan, array)
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         if isinstance(error, InvalidValueError):

@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 
 from skmatgnn.datasets import load_prototypes
 from skmatgnn.datasets._prototypes import _shortest_distance
-from skmatgnn.errors import InvalidValueError
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,58 @@ def test_prototypes__return_x_y__gives_structures_and_classes():
     assert y[0] == "trigonal"
 
 
-@pytest.mark.parametrize("target", ["volume", None, ["volume_per_atom"], 3])
+@pytest.mark.parametrize("as_frame", [False, True])
+@pytest.mark.parametrize(
+    "names",
+    [["packing_fraction", "volume_per_atom"], ("volume_per_atom",)],
+)
+def test_prototypes__list_of_targets__gives_their_columns_in_that_order(
+    bunch, names, as_frame
+):
+    loaded = load_prototypes(target=names, as_frame=as_frame)
+    values = np.asarray(loaded.target)
+    assert values.dtype == np.float64
+    assert values.shape == (288, len(names))
+    np.testing.assert_array_equal(values, bunch.frame[list(names)])
+    assert loaded.target_names == list(names)
+    assert set(loaded.units) == set(names)
+    if as_frame:
+        assert list(loaded.target.columns) == list(names)
+    _, y = load_prototypes(target=names, as_frame=as_frame, return_X_y=True)
+    np.testing.assert_array_equal(y, values)
+
+
+def test_prototypes__max_atoms__leaves_out_larger_cells_everywhere(bunch):
+    sizes = np.array([len(structure) for structure in bunch.data["structure"]])
+    small = load_prototypes(max_atoms=12, as_frame=True)
+    assert [len(s) for s in small.data["structure"]] == sizes[sizes <= 12].tolist()
+    assert 12 in sizes
+    np.testing.assert_array_equal(small.groups, bunch.groups[sizes <= 12])
+    np.testing.assert_array_equal(small.prototypes, bunch.prototypes[sizes <= 12])
+    np.testing.assert_array_equal(small.target, bunch.target[sizes <= 12])
+    assert small.frame.index.tolist() == list(range(212))
+    assert "288 of the 288" in small.DESCR
+    assert "only the 212 with at most 12 atoms" in small.DESCR
+    assert len(load_prototypes().data) == 288
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"target": ["volume_per_atom", "crystal_system"]}, "take it alone"),
+        ({"target": []}, "at least one property"),
+        ({"target": ["volume_per_atom"] * 2}, "each once"),
+        ({"target": ["volume"]}, r"one of .*packing_fraction"),
+        ({"max_atoms": 0}, "max_atoms must be"),
+        ({"max_atoms": 2.5}, "max_atoms must be an integer"),
+    ],
+)
+def test_prototypes__impossible_choice__says_what_is_possible(arguments, match):
+    with pytest.raises((InvalidValueError, InvalidTypeError), match=match):
+        load_prototypes(**arguments)
+
+
+@pytest.mark.parametrize("target", ["volume", None, 3])
 def test_prototypes__unknown_target__names_the_choices(target):
     with pytest.raises(InvalidValueError, match=r"one of .*packing_fraction"):
         load_prototypes(target=target)

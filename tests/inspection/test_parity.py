@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -7,9 +9,10 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score
-from sklearn.model_selection import KFold, ShuffleSplit
+from sklearn.model_selection import KFold, ShuffleSplit, cross_val_predict
 
 from skmatgnn.inspection import ParityDisplay
 from skmatgnn.metrics import scaled_mean_absolute_error
@@ -40,6 +43,16 @@ class WithStd(RegressorMixin, BaseEstimator):
 
 def offsets(display):
     return np.concatenate([np.asarray(p.get_offsets()) for p in display.points_])
+
+
+def line_ends(display):
+    display.figure_.canvas.draw()
+    path = display.line_.get_path()
+    return display.line_.get_transform().transform(path.vertices)
+
+
+def corners(ax):
+    return ax.transAxes.transform([[0, 0], [1, 1]])
 
 
 def texts_inside_figure(display):
@@ -87,8 +100,7 @@ def test_axes__of_any_plot__are_equal_with_the_identity_from_corner_to_corner(pa
     assert ax.get_xlim() == ax.get_ylim()
     assert ax.get_aspect() == 1.0
     np.testing.assert_array_equal(ax.get_xticks(), ax.get_yticks())
-    np.testing.assert_array_equal(display.line_.get_xdata(), ax.get_xlim())
-    np.testing.assert_array_equal(display.line_.get_ydata(), ax.get_ylim())
+    np.testing.assert_allclose(line_ends(display), corners(ax))
     low, high = ax.get_xlim()
     assert (offsets(display) > low).all()
     assert (offsets(display) < high).all()
@@ -103,6 +115,43 @@ def test_y_train__given__is_the_control_of_the_smae(pairs):
     assert display.smae_ == scaled_mean_absolute_error(
         y_true, y_pred, y_train=[0.0, 2.0]
     )
+
+
+@pytest.mark.parametrize("baseline", [1.5, [1.5]])
+def test_baseline__a_number__is_the_control_of_the_smae(pairs, baseline):
+    display = ParityDisplay.from_predictions(*pairs, baseline=baseline)
+    assert display.smae_ == scaled_mean_absolute_error(*pairs, baseline=1.5)
+
+
+def test_baseline__of_each_sample__goes_along_with_its_pair(pairs):
+    y_true, y_pred = pairs[0], pairs[1].copy()
+    y_pred[[7, 9]] = np.nan
+    baseline = np.linspace(1, 3, 80)
+    baseline[7] = np.nan
+    keep = ~np.isnan(y_pred)
+    display = ParityDisplay.from_predictions(
+        y_true, y_pred, baseline=pd.Series(baseline)
+    )
+    assert display.smae_ == scaled_mean_absolute_error(
+        y_true[keep], y_pred[keep], baseline=baseline[keep]
+    )
+
+
+def test_baseline__of_a_dummy_on_the_folds__is_that_of_the_whole_table():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 2)), rng.normal(size=30)
+    control = cross_val_predict(DummyRegressor(), X, y, cv=KFold(3))
+    display = ParityDisplay.from_cross_validation(
+        DummyRegressor(), X, y, cv=KFold(3), baseline=control, limits=(-3, 3)
+    )
+    assert display.smae_ == pytest.approx(1.0)
+    assert display.ax_.get_xlim() == (-3, 3)
+
+
+def test_single_pair__with_a_control__has_an_smae_but_no_r2():
+    display = ParityDisplay.from_predictions([4.0], [3.0], y_train=[1.0, 3.0])
+    assert display.smae_ == 0.5
+    assert np.isnan(display.r2_)
 
 
 def test_nan_pairs__in_either__are_left_out_with_their_bars_and_groups(pairs):
@@ -163,6 +212,65 @@ def test_many_points__without_groups__become_bins_that_hold_them_all():
     few = ParityDisplay.from_predictions(y[:50], y[:50])
     assert scatter.points_[0].get_alpha() < few.points_[0].get_alpha()
     assert scatter.points_[0].get_sizes() < few.points_[0].get_sizes()
+
+
+def test_limits__given__are_those_of_both_axes_and_of_the_line(pairs):
+    axes = plt.subplots(1, 2)[1]
+    for ax, shift in zip(axes, (0, 5), strict=True):
+        display = ParityDisplay.from_predictions(
+            pairs[0], pairs[1] + shift, ax=ax, limits=[-2, 14]
+        )
+        np.testing.assert_allclose(line_ends(display), corners(ax))
+    for end in ("xlim", "ylim", "xticks", "yticks"):
+        left, right = (plt.getp(ax, end) for ax in axes)
+        np.testing.assert_array_equal(left, right)
+    assert axes[0].get_xlim() == axes[0].get_ylim() == (-2, 14)
+    assert "outside" not in display.text_.get_text()
+    model = WithStd().fit(None, None)
+    by_model = ParityDisplay.from_estimator(
+        model, [[1.0], [2.0]], [1, 2], limits=(0, 9)
+    )
+    assert by_model.ax_.get_ylim() == (0, 9)
+
+
+def test_limits__that_hide_pairs__leave_the_errors_and_are_told():
+    display = ParityDisplay.from_predictions(
+        [0.0, 1.0, 2.0, 9.0], [0.0, 1.5, -7.0, 9.5], limits=(-1, 3)
+    )
+    assert display.text_.get_text().endswith("n = 4 (2 outside)")
+    assert display.mae_ == 2.5
+
+
+def test_limits__of_bins__are_the_extent_of_the_grid():
+    y = np.linspace(0, 1, 6000)
+    bins = [
+        ParityDisplay.from_predictions(y, y * scale, limits=(-1, 3)).points_[0]
+        for scale in (1, 2)
+    ]
+    heights = [np.ptp(each.get_paths()[0].vertices[:, 1]) for each in bins]
+    assert heights[0] == pytest.approx(heights[1])
+
+
+@pytest.mark.parametrize("ends", [(0.0, 40.0), (-1.0, 1.0), (123456.0, 123457.5)])
+def test_limits__set_on_the_axes_afterwards__move_the_ticks_and_the_line(pairs, ends):
+    display = ParityDisplay.from_predictions(*pairs)
+    display.ax_.set(xlim=ends, ylim=ends)
+    np.testing.assert_allclose(line_ends(display), corners(display.ax_))
+    ticks = display.ax_.get_xticks()
+    np.testing.assert_array_equal(ticks, display.ax_.get_yticks())
+    assert 3 <= ((ticks >= ends[0]) & (ticks <= ends[1])).sum() <= 8
+    shown = [
+        label.get_window_extent()
+        for label in display.ax_.get_xticklabels()
+        if ends[0] <= label.get_position()[0] <= ends[1]
+    ]
+    assert all(a.x1 < b.x0 for a, b in pairwise(shown))
+
+
+def test_logarithmic_scales__set_afterwards__keep_the_line_on_the_diagonal():
+    display = ParityDisplay.from_predictions([0.1, 1.0, 50.0], [0.2, 0.9, 60.0])
+    display.ax_.set(xscale="log", yscale="log", xlim=(0.1, 100), ylim=(0.1, 100))
+    np.testing.assert_allclose(line_ends(display), corners(display.ax_))
 
 
 def test_text__where_points_fill_the_upper_left__moves_to_the_lower_right():
@@ -295,6 +403,22 @@ def test_from_cross_validation__repeated_tests__are_refused():
             "shows neither groups nor y_std",
         ),
         ({"y_true": [1], "y_pred": [1], "kind": "dots"}, "kind must be one of"),
+        (
+            {"y_true": [1, 2], "y_pred": [1, 2], "y_train": [1], "baseline": 1},
+            "give only one of them",
+        ),
+        (
+            {"y_true": [1, 2, 3], "y_pred": [1, 2, 3], "baseline": [1, 2]},
+            "baseline has 2",
+        ),
+        (
+            {"y_true": [np.nan, 2], "y_pred": [1, 2], "baseline": [1, np.nan]},
+            "baseline is NaN at index 1",
+        ),
+        ({"y_true": [1], "y_pred": [1], "limits": (2, 1)}, "the lower one first"),
+        ({"y_true": [1], "y_pred": [1], "limits": (0, np.inf)}, "finite"),
+        ({"y_true": [1], "y_pred": [1], "limits": 3}, r"two numbers.*got int"),
+        ({"y_true": [1], "y_pred": [1], "limits": (0, 1, 2)}, "two numbers"),
     ],
 )
 def test_bad_input__of_any_kind__says_what_is_wrong(arguments, match):
