@@ -28,6 +28,7 @@ ALIGNN_STUDY: MappingProxyType[str, Any] = MappingProxyType(
         "n_radial": 80,
         "n_angular": 40,
         "norm": "batch",
+        "edge_messages": False,
         "loss": "mse",
         "max_epochs": 500,
         "batch_size": 16,

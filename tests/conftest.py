@@ -67,7 +67,9 @@ def triclinic():
 
 def slab():
     """Two layers of rock salt and vacuum, not repeated along c."""
-    lattice = Lattice.from_parameters(3.99, 3.99, 25, 90, 90, 90, pbc=(True, True, False))
+    lattice = Lattice.from_parameters(
+        3.99, 3.99, 25, 90, 90, 90, pbc=(True, True, False)
+    )
     coords = [[0, 0, 0.1], [0.5, 0.5, 0.1], [0.5, 0.5, 0.2128], [0, 0, 0.2128]]
     return Structure(lattice, ["Na", "Cl", "Na", "Cl"], coords)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from hashlib import sha256
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -10,13 +12,15 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
 from torch import nn
 
-from skmatgnn.errors import InvalidValueError
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._element_table import element_table
 from skmatgnn.graphs import GraphArray, StructureToGraph, ensure_graphs
 from skmatgnn.nets import (
     BestModel,
+    CalibrateNorm,
     EarlyStop,
     GraphDataset,
     GraphNet,
@@ -25,8 +29,15 @@ from skmatgnn.nets import (
     ProgressBar,
 )
 from skmatgnn.preprocessing import StructureArray
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
-from skmatgnn.utils.validation import require_consistent_length
+from skmatgnn.utils.validation import (
+    describe,
+    ensure_groups,
+    ensure_object_array,
+    require_consistent_length,
+    require_usable_weights,
+)
 
 __all__ = ["COMMON_CONSTRAINTS", "BaseGraphEstimator"]
 
@@ -57,7 +68,7 @@ COMMON_CONSTRAINTS = {
 }
 
 
-class BaseGraphEstimator(BaseEstimator):
+class BaseGraphEstimator(DocLinkMixin, BaseEstimator):
     """Base of the estimators on crystal graphs.
 
     Subclasses name their network in ``_module``, its parameters in
@@ -66,8 +77,6 @@ class BaseGraphEstimator(BaseEstimator):
 
     _module: ClassVar[type[nn.Module]]
     _architecture: ClassVar[tuple[str, ...]]
-    _doc_link_module = "skmatgnn"
-    _doc_link_template = "https://skmatgnn.readthedocs.io/en/stable/api.html"
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -79,10 +88,6 @@ class BaseGraphEstimator(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
 
-    def _validate_samples(self, X: Any, *, reset: bool) -> Any:
-        """Let X pass; the numeric test adapter turns rows into structures here."""
-        return X
-
     def _to_graphs(self, X: Any, *, reset: bool) -> GraphArray:
         transformer = StructureToGraph(
             cutoff=self.cutoff,
@@ -92,7 +97,9 @@ class BaseGraphEstimator(BaseEstimator):
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         )
-        graphs = ensure_graphs(X, transformer)
+        graphs = ensure_graphs(_ensure_samples(X), transformer)
+        if graphs.settings.three_body_cutoff is None:
+            graphs = graphs.with_three_body_cutoff(transformer.three_body_cutoff)
         table = element_table(self.element_features)
         _require_known_elements(graphs, table)
         if reset:
@@ -102,10 +109,17 @@ class BaseGraphEstimator(BaseEstimator):
         return graphs
 
     def _require_same_settings(self, graphs: GraphArray) -> None:
-        if graphs.settings != self.graph_settings_:
+        expected, came = asdict(self.graph_settings_), asdict(graphs.settings)
+        if not hasattr(self, "three_body_cutoff"):  # the network takes no angles
+            came["three_body_cutoff"] = expected["three_body_cutoff"]
+        different = [name for name in expected if came[name] != expected[name]]
+        if different:
+            details = ", ".join(
+                f"{name}={came[name]} instead of {expected[name]}" for name in different
+            )
             raise InvalidValueError(
-                f"The model was trained on graphs with {self.graph_settings_}; got "
-                f"{graphs.settings}. Make the graphs alike."
+                f"X has graphs with {details}, which the model was trained on. Give "
+                "fit and predict structures, or graphs of the same StructureToGraph."
             )
 
     def _dataset(
@@ -113,12 +127,10 @@ class BaseGraphEstimator(BaseEstimator):
     ) -> GraphDataset:
         """Check everything that a sample has, then build the graphs."""
         reset = not hasattr(self, "net_")
-        X = self._validate_samples(X, reset=reset)
         checked = self._check_targets(y)
-        groups = None if groups is None else np.asarray(groups)
-        if not isinstance(X, GraphArray) and not _is_graph_sequence(X):
-            X = StructureArray.from_structures(X)
-        require_consistent_length(X=X, y=checked, groups=groups)
+        X = _ensure_samples(X)
+        require_consistent_length(X=X, y=checked)
+        groups = None if groups is None else ensure_groups(groups, len(X))
         weight = _normalised_weight(sample_weight, checked)
         targets = self._encode_targets(checked, weight, reset=reset, **known)
         return GraphDataset(self._to_graphs(X, reset=reset), targets, weight, groups)
@@ -133,21 +145,21 @@ class BaseGraphEstimator(BaseEstimator):
         net = self._build_net(dataset)
         if before is not None:
             net.module_.load_state_dict(before)
-        self.net_ = net
-        self.net_.partial_fit(dataset)
+        net.partial_fit(dataset)
+        self.net_ = net  # only now: what is interrupted at once is not fitted
         return self._finish(dataset)
 
     def _partial_fit(
         self, X: Any, y: Any, sample_weight: Any, **known: Any
     ) -> BaseGraphEstimator:
-        first = not hasattr(self, "net_")
         dataset = self._dataset(X, y, sample_weight, **known)
-        if first:
-            self.net_ = self._build_net(dataset)
-        self.net_.lr_schedule = "constant"
-        self.net_.train_split = None
-        with self.net_.epochs(1):
-            self.net_.partial_fit(dataset)
+        net = getattr(self, "net_", None) or self._build_net(dataset)
+        net.lr_schedule = "constant"
+        net.train_split = None
+        net.calibrate_norm = False
+        with net.epochs(1):
+            net.partial_fit(dataset)
+        self.net_ = net
         return self._finish(dataset)
 
     def _continues(self) -> bool:
@@ -175,7 +187,12 @@ class BaseGraphEstimator(BaseEstimator):
     def _signature(self) -> dict[str, Any]:
         names = ("cutoff", "max_neighbors", *self._architecture)
         values = {name: getattr(self, name) for name in names}
-        values["element_features"] = str(self.element_features)
+        features = self.element_features
+        values["element_features"] = (
+            features
+            if isinstance(features, str)
+            else sha256(element_table(features).tobytes()).hexdigest()
+        )
         return values
 
     def _build_net(self, dataset: GraphDataset) -> GraphNet:
@@ -193,7 +210,6 @@ class BaseGraphEstimator(BaseEstimator):
             **self._criterion(),
             "optimizer": torch.optim.AdamW,
             "optimizer__weight_decay": self.weight_decay,
-            "optimizer__fused": device.startswith("cuda"),
             "lr": self.lr,
             "lr_schedule": self.lr_schedule,
             "max_epochs": self.max_epochs,
@@ -205,16 +221,24 @@ class BaseGraphEstimator(BaseEstimator):
             "seed": seed,
             "verbose": 0,
         }
+        if device.startswith("cuda") and "optimizer" not in (self.net_params or {}):
+            arguments["optimizer__fused"] = True  # AdamW has it, others may not
         net = GraphNet(self._module, **{**arguments, **(self.net_params or {})})
-        return net.initialize()
+        # torch draws weights from the global generator before ours replaces them
+        with torch.random.fork_rng(devices=[]):
+            return net.initialize()
 
     def _callbacks(self) -> list:
-        callbacks: list = [("best_model", BestModel()), ("one_cycle", OneCycle())]
+        callbacks: list = [
+            ("best_model", BestModel()),  # restores before statistics are measured
+            ("calibrate_norm", CalibrateNorm()),
+            ("one_cycle", OneCycle()),
+        ]
         if self.early_stopping:
             callbacks.append(("early_stop", EarlyStop(self.n_iter_no_change)))
         if self.verbose:
             callbacks.append(("progress", ProgressBar()))
-        return callbacks + list(self.callbacks or [])
+        return callbacks + _require_callbacks(self.callbacks or [])
 
     def _finish(self, dataset: GraphDataset) -> BaseGraphEstimator:
         self.graph_settings_ = dataset.graphs.settings
@@ -230,7 +254,7 @@ class BaseGraphEstimator(BaseEstimator):
 
     def _apply(self, X: Any, function: str) -> np.ndarray:
         check_is_fitted(self)
-        graphs = self._to_graphs(self._validate_samples(X, reset=False), reset=False)
+        graphs = self._to_graphs(X, reset=False)
         module = self.net_.module_
         apply = module if function == "forward" else getattr(module, function)
         return self.net_.apply(GraphDataset(graphs), apply)
@@ -249,12 +273,28 @@ class BaseGraphEstimator(BaseEstimator):
         return self._apply(X, "embed")
 
 
-def _is_graph_sequence(X: Any) -> bool:
-    return (
-        isinstance(X, list | tuple | np.ndarray)
-        and len(X) > 0
-        and isinstance(X[0], GraphArray)
-    )
+def _ensure_samples(X: Any) -> GraphArray | StructureArray:
+    """Pack structures, or graphs in any container, of which NumPy unpacks none."""
+    if hasattr(X, "iloc") or isinstance(X, list | tuple | np.ndarray):
+        X = ensure_object_array(X, what="structures or graphs", single=())
+        if any(isinstance(item, GraphArray) for item in X):
+            X = _join_graphs(X)
+    if not isinstance(X, GraphArray):
+        return StructureArray.from_structures(X)
+    if len(X) == 0:
+        raise InvalidValueError("X is empty; at least one graph is needed.")
+    return X
+
+
+def _join_graphs(items: np.ndarray) -> GraphArray:
+    graphs = GraphArray.concatenate(items)
+    for index, item in enumerate(items):
+        if len(item) != 1:
+            raise InvalidValueError(
+                f"Expected one graph at index {index}; got a GraphArray of {len(item)}."
+                " Join GraphArrays with GraphArray.concatenate."
+            )
+    return graphs
 
 
 def _require_known_elements(graphs: GraphArray, table: np.ndarray) -> None:
@@ -271,9 +311,22 @@ def _require_known_elements(graphs: GraphArray, table: np.ndarray) -> None:
         )
 
 
+def _require_callbacks(callbacks: list) -> list:
+    for index, given in enumerate(callbacks):
+        callback = given[-1] if isinstance(given, tuple) and given else given
+        is_class = isinstance(callback, type) and issubclass(callback, Callback)
+        if not (is_class or isinstance(callback, Callback)):
+            raise InvalidTypeError(
+                "callbacks must hold skorch callbacks, or tuples of a name and one; "
+                f"got {describe(given)} at index {index}."
+            )
+    return callbacks
+
+
 def _normalised_weight(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
     if sample_weight is None:
         return None
+    require_usable_weights(sample_weight, len(y))
     weight = check_sample_weight(
         sample_weight, y, dtype=np.float64, ensure_non_negative=True
     )

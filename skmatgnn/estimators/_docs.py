@@ -36,6 +36,10 @@ n_angular : int, default={n_angular}
     Gaussians of the cosine of the bond angle.
 norm : {"layer", "batch"}, default={norm}
     Normalisation; ``"batch"`` as published.
+edge_messages : bool, default={edge_messages}
+    Whether messages carry the features of bonds and angles themselves. False is as
+    published: then lengths and angles only weigh the messages of different neighbours,
+    and all structures of a pure element get the same prediction.
 """
 
 CGCNN = """

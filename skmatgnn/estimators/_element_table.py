@@ -30,7 +30,7 @@ def element_table(features: Any) -> np.ndarray:
     Raises
     ------
     InvalidValueError
-        If it is an array of another shape.
+        If it is an array of another shape, or not of numbers.
     """
     if isinstance(features, str):
         if features == "one_hot":
@@ -38,7 +38,13 @@ def element_table(features: Any) -> np.ndarray:
             table[0] = np.nan
             return table
         return cgcnn_element_features()
-    table = np.asarray(features, dtype=np.float64)
+    try:
+        table = np.asarray(features, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(
+            "element_features must be 'cgcnn', 'one_hot' or a table of numbers; could "
+            f"not convert it ({error})."
+        ) from error
     if table.ndim != 2 or len(table) < 2 or table.shape[1] == 0:
         raise InvalidValueError(
             "element_features must have one row for each atomic number, starting with "

@@ -15,7 +15,11 @@ from skmatgnn.metrics import masked_r2_score
 from skmatgnn.nets._criteria import ClassificationLoss, RegressionLoss
 from skmatgnn.preprocessing import TargetScaler
 from skmatgnn.utils._sklearn import fit_context
-from skmatgnn.utils.validation import ensure_regression_targets
+from skmatgnn.utils.validation import (
+    ensure_regression_targets,
+    is_missing,
+    to_object_array,
+)
 
 __all__ = ["GraphClassifierMixin", "GraphRegressorMixin"]
 
@@ -120,12 +124,12 @@ class GraphRegressorMixin(RegressorMixin):
         if reset:
             self.target_scaler_ = TargetScaler().fit(targets, weight)
             self.n_outputs_ = targets.shape[1]
-            self.one_dimensional_ = self._one_dimensional_y
         elif targets.shape[1] != self.n_outputs_:
             raise InvalidValueError(
                 f"y has {targets.shape[1]} targets; the model was trained on "
                 f"{self.n_outputs_}. Set warm_start=False and call fit for a new model."
             )
+        self.one_dimensional_ = self._one_dimensional_y
         return self.target_scaler_.transform(targets)
 
     def _criterion(self) -> dict[str, Any]:
@@ -221,7 +225,8 @@ class GraphClassifierMixin(ClassifierMixin):
         -------
         ndarray of shape (n,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def _encode_targets(
         self,
@@ -240,7 +245,8 @@ class GraphClassifierMixin(ClassifierMixin):
         unknown = np.flatnonzero(self.classes_[codes] != labels)
         if len(unknown):
             raise InvalidValueError(
-                f"y has the label {labels[unknown[0]]!r} at index {int(unknown[0])}, "
+                f"y has the label {labels.tolist()[unknown[0]]!r} at index "
+                f"{int(unknown[0])}, "
                 f"which is not among the classes {self.classes_.tolist()}. Give all "
                 "labels as classes= in the first partial_fit, or call fit anew."
             )
@@ -252,8 +258,11 @@ class GraphClassifierMixin(ClassifierMixin):
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
+        # NumPy would turn a NaN among strings into the label "nan"
+        given = to_object_array(y) if isinstance(y, list | tuple) else None
         labels = column_or_1d(y, warn=True)
-        missing = np.flatnonzero([label is None or label != label for label in labels])  # noqa: PLR0124 - NaN
+        given = labels if given is None else given
+        missing = np.flatnonzero([is_missing(label) for label in given])
         if len(missing):
             raise InvalidValueError(
                 f"Input y contains NaN or None at index {int(missing[0])}. Drop the "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
@@ -23,6 +23,7 @@ def make_rf_magpie(
     n_jobs: int | None = None,
     random_state: RandomState = None,
     classification: bool = False,
+    **forest_params: Any,
 ) -> Pipeline:
     """Random forest on Magpie features: the baseline for composition models.
 
@@ -39,12 +40,20 @@ def make_rf_magpie(
         Seed of the forest.
     classification : bool, default=False
         Build a classifier instead of a regressor.
+    **forest_params : dict
+        Further arguments of `sklearn.ensemble.RandomForestRegressor`, or of
+        `RandomForestClassifier`, such as ``min_samples_leaf`` or ``class_weight``.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
         Steps ``magpie`` (`MagpieFeatures`), ``imputer`` (mean of the training rows
         where an element's property is unknown) and ``forest``.
+
+    Raises
+    ------
+    TypeError
+        If the forest has no argument of that name.
 
     See Also
     --------
@@ -66,6 +75,8 @@ def make_rf_magpie(
     >>> _ = model.fit(["NaCl", "KCl", "NaBr", "Fe2O3"], [8.5, 8.4, 7.5, 2.0])
     >>> model.predict(["KBr"]).shape
     (1,)
+    >>> make_rf_magpie(min_samples_leaf=3)["forest"].min_samples_leaf
+    3
     """
     forest = RandomForestClassifier if classification else RandomForestRegressor
     return Pipeline(
@@ -81,6 +92,7 @@ def make_rf_magpie(
                     max_features=max_features,
                     n_jobs=n_jobs,
                     random_state=random_state,
+                    **forest_params,
                 ),
             ),
         ]

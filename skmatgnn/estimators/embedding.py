@@ -12,12 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn.errors import InvalidTypeError
 from skmatgnn.estimators._base import BaseGraphEstimator
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import HasMethods, fit_context
 
 __all__ = ["GraphEmbedding"]
 
 
-class GraphEmbedding(TransformerMixin, BaseEstimator):
+class GraphEmbedding(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Turn crystals into the pooled features of a graph network.
 
     Parameters
@@ -46,8 +47,6 @@ class GraphEmbedding(TransformerMixin, BaseEstimator):
     (20, 128)
     """
 
-    _doc_link_module = "skmatgnn"
-    _doc_link_template = "https://skmatgnn.readthedocs.io/en/stable/api.html"
     _parameter_constraints: ClassVar[dict] = {"estimator": [HasMethods(["fit"])]}
 
     def __init__(self, estimator: Any) -> None:

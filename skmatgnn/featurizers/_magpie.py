@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from skmatgnn.preprocessing._formula import parse_compositions
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import fit_context
 from skmatgnn.utils.elements import MAGPIE_PROPERTIES, magpie_element_table
 
@@ -23,7 +24,7 @@ _STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev", "mode")
 _ROWS_AT_ONCE = 512  # keeps the intermediate arrays in the processor's cache
 
 
-class MagpieFeatures(TransformerMixin, BaseEstimator):
+class MagpieFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
     r"""Magpie's statistics of 22 element properties: 132 features per composition.
 
     For each property :math:`p` and atomic fractions :math:`x_i` the features are the

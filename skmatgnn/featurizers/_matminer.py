@@ -19,6 +19,7 @@ from skmatgnn.preprocessing._formula import (
     ensure_composition_objects,
     parse_compositions,
 )
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import HasMethods, StrOptions, fit_context
 from skmatgnn.utils.validation import describe, to_object_array
 
@@ -36,7 +37,7 @@ _COMPOSITION_MODULE = "matminer.featurizers.composition"
 _STRUCTURE_MODULES = ("matminer.featurizers.structure", "matminer.featurizers.site")
 
 
-class MatminerFeatures(TransformerMixin, BaseEstimator):
+class MatminerFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Use a featurizer of matminer as a scikit-learn transformer.
 
     The wrapper adds what matminer's featurizers lack as transformers [1]_: a float

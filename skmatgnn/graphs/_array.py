@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -149,6 +149,27 @@ class GraphArray(Sequence):
 
     def __iter__(self) -> Iterator[GraphArray]:
         return (self[index] for index in range(len(self)))
+
+    def with_three_body_cutoff(self, cutoff: float | None) -> GraphArray:
+        """Take the angles between other bonds; the edges stay the same.
+
+        Parameters
+        ----------
+        cutoff : float or None
+            Longest bond, in Angstrom, of which angles are taken; None for all.
+
+        Returns
+        -------
+        GraphArray
+            Shares all other arrays.
+        """
+        settings = replace(self.settings, three_body_cutoff=cutoff)
+        length = np.linalg.norm(self.displacement.astype(np.float64), axis=1)
+        # float32 vectors round their length by less than this
+        short = length <= (np.inf if cutoff is None else cutoff * (1 + 1e-6))
+        total = np.concatenate([[0], np.cumsum(short)])
+        count = np.diff(total[self.edge_ptr]).astype(np.int32)
+        return replace(self, bond_count=count, settings=settings)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         names = [field.name for field in fields(self) if field.name != "settings"]

@@ -192,11 +192,16 @@ def _require_distance(
     pair = int(np.argmin(length))
     index = int(owner[pair])
     start = structures.atom_ptr[index]
+    sites = (int(first[pair] - start), int(second[pair] - start))
+    if sites[0] == sites[1]:
+        what = f"site {sites[0]} and its own periodic image"
+        remedy = "Check the lattice vectors."
+    else:
+        what = f"sites {sites[0]} and {sites[1]}"
+        remedy = "Remove one, for example with structure.merge_sites(mode='delete')."
     raise InvalidValueError(
-        f"The structure at index {index + first_index} has overlapping atoms: sites "
-        f"{first[pair] - start} and {second[pair] - start} are {length[pair]:.3g} "
-        f"Angstrom apart. Remove one of them, for example with "
-        "structure.merge_sites(mode='delete')."
+        f"The structure at index {index + first_index} has overlapping atoms: {what} "
+        f"are {length[pair]:.3g} Angstrom apart. {remedy}"
     )
 
 

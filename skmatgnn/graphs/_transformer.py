@@ -14,8 +14,9 @@ from tqdm.auto import tqdm
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.graphs._array import GraphArray, GraphSettings
-from skmatgnn.graphs._neighbors import DISTANCE_EPS, Bonds, find_bonds
+from skmatgnn.graphs._neighbors import Bonds, find_bonds
 from skmatgnn.preprocessing import StructureArray
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, fit_context
 from skmatgnn.utils.ragged import row_pointers
 
@@ -24,7 +25,7 @@ __all__ = ["StructureToGraph", "ensure_graphs"]
 CHUNK = 128  # structures that are built in one vectorised pass
 
 
-class StructureToGraph(TransformerMixin, BaseEstimator):
+class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Turn crystal structures into graphs of atoms, bonds and bond angles.
 
     Every atom is joined to its ``max_neighbors`` nearest neighbours, counting
@@ -43,8 +44,9 @@ class StructureToGraph(TransformerMixin, BaseEstimator):
     max_neighbors : int or None, default=12
         Neighbours of each atom. None takes all within ``cutoff``.
     three_body_cutoff : float or None, default=None
-        Longest bond, in Angstrom, of which angles are taken; None for all. Shorter
-        is much faster: the angles grow with the square of the bonds.
+        Longest bond, in Angstrom, of which angles are taken; None leaves it to the
+        estimator that the graphs are given to. Shorter is much faster: the angles
+        grow with the square of the bonds.
     shell_tolerance : float, default=0.01
         Distances that differ by less, in Angstrom, belong to one shell.
     dtype : {"float32", "float64"}, default="float32"
@@ -76,9 +78,6 @@ class StructureToGraph(TransformerMixin, BaseEstimator):
     >>> StructureToGraph().fit_transform([copper])
     GraphArray of 1 graphs, 4 atoms, 48 edges
     """
-
-    _doc_link_module = "skmatgnn"
-    _doc_link_template = "https://skmatgnn.readthedocs.io/en/stable/api.html"
 
     _parameter_constraints = {
         "cutoff": [Interval(Real, 0, None, closed="neither")],
@@ -147,8 +146,7 @@ class StructureToGraph(TransformerMixin, BaseEstimator):
         StructureToGraph
         """
         self._settings()
-        if not isinstance(X, GraphArray):
-            StructureArray.from_structures(X)
+        StructureArray.from_structures(X)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -276,21 +274,20 @@ def _pack(
     place = np.empty_like(order)
     place[order] = np.arange(2 * n_bonds)
     opposite = (order + n_bonds) % (2 * n_bonds) if n_bonds else order
-    receiver, length = receiver[order], length[order]
+    receiver = receiver[order]
     edge_ptr = row_pointers(np.bincount(receiver, minlength=n_atoms))
 
     owner = np.repeat(np.arange(len(structures)), structures.n_atoms)
     first_atom = structures.atom_ptr[:-1]
     graph = owner[receiver]
     vector = np.concatenate([bonds.vector, -bonds.vector])[order]
-    short = length <= (settings.three_body_cutoff or np.inf) + DISTANCE_EPS
     return GraphArray(
         node_ptr=structures.atom_ptr,
         atomic_numbers=structures.atomic_numbers,
         edge_ptr=edge_ptr,
-        bond_count=np.bincount(receiver[short], minlength=n_atoms).astype(np.int32),
+        bond_count=np.diff(edge_ptr).astype(np.int32),
         sender=(sender[order] - first_atom[graph]).astype(np.int32),
         reverse=(place[opposite] - edge_ptr[first_atom[graph]]).astype(np.int32),
         displacement=vector.astype(dtype),
         settings=settings,
-    )
+    ).with_three_body_cutoff(settings.three_body_cutoff)

@@ -1,12 +1,19 @@
 """Training on skorch: datasets on the device, batches, callbacks, the net."""
 
-from skmatgnn.nets._callbacks import BestModel, EarlyStop, OneCycle, ProgressBar
+from skmatgnn.nets._callbacks import (
+    BestModel,
+    CalibrateNorm,
+    EarlyStop,
+    OneCycle,
+    ProgressBar,
+)
 from skmatgnn.nets._dataset import GraphDataset, GraphIterator
 from skmatgnn.nets._graph_net import GraphNet, TrainingInterruptedWarning
 from skmatgnn.nets._split import HoldOut
 
 __all__ = [
     "BestModel",
+    "CalibrateNorm",
     "EarlyStop",
     "GraphDataset",
     "GraphIterator",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from skorch.callbacks import Callback
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
 
+from skmatgnn.nn.layers import BatchNorm
+
 if TYPE_CHECKING:
     from skmatgnn.nets._graph_net import GraphNet
 
-__all__ = ["BestModel", "EarlyStop", "OneCycle", "ProgressBar"]
+__all__ = ["BestModel", "CalibrateNorm", "EarlyStop", "OneCycle", "ProgressBar"]
 
 
 def _monitored(net: GraphNet) -> str:
@@ -63,6 +66,57 @@ class BestModel(Callback):
         self.state_ = None
 
 
+class CalibrateNorm(Callback):
+    """Measure batch-norm statistics with the final weights when training ends.
+
+    The running averages of training lag behind the weights, by a lot where there were
+    only a few steps. Nothing is done without batch norm, nor where
+    ``net.calibrate_norm`` is False, as in ``partial_fit``, which sees part of the data.
+
+    References
+    ----------
+    Wu, Johnson, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.
+    """
+
+    def on_epoch_begin(
+        self, net: GraphNet, dataset_train: Any = None, **_: Any
+    ) -> None:
+        """Note the training data.
+
+        Parameters
+        ----------
+        net : GraphNet
+        dataset_train : GraphDataset
+        **_ : object
+        """
+        self.dataset_ = dataset_train
+
+    def on_train_end(self, net: GraphNet, **_: Any) -> None:
+        """Run once over the training data and average the batches' statistics.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        dataset = self.__dict__.pop("dataset_", None)
+        norms = [m for m in net.module_.modules() if isinstance(m, BatchNorm)]
+        norms = [norm for norm in norms if norm.weight.requires_grad]
+        if not norms or dataset is None or not net.calibrate_norm:
+            return
+        momentum = norms[0].momentum
+        net.module_.eval()
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain average over the batches
+            norm.train()
+        with torch.no_grad(), net.numerics():
+            for batch, _ in net.get_iterator(dataset):
+                net.module_(batch)
+        for norm in norms:
+            norm.momentum = momentum
+
+
 class EarlyStop(Callback):
     """Stop when the validation loss has not improved for some epochs.
 
@@ -111,6 +165,8 @@ class OneCycle(Callback):
         self.scheduler_ = None
         for group in net.optimizer_.param_groups:
             group["lr"] = group.setdefault("peak_lr", group["lr"])
+            if "betas" in group:  # which a cycle changes along with the rate
+                group["betas"] = group.setdefault("first_betas", group["betas"])
 
     def on_epoch_begin(
         self, net: GraphNet, dataset_train: Any = None, **_: Any
@@ -128,8 +184,12 @@ class OneCycle(Callback):
         n_steps = net.planned_epochs_ * -(-len(dataset_train) // net.batch_size)
         peaks = [group["peak_lr"] for group in net.optimizer_.param_groups]
         # one step is too short for a cycle
+        defaults = net.optimizer_.defaults
         self.scheduler_ = OneCycleLR(
-            net.optimizer_, peaks, total_steps=max(n_steps, 2) + 1
+            net.optimizer_,
+            peaks,
+            total_steps=max(n_steps, 2) + 1,
+            cycle_momentum="betas" in defaults or "momentum" in defaults,
         )
 
     def on_batch_end(self, net: GraphNet, training: bool = False, **_: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -40,6 +40,8 @@ class GraphNet(NeuralNet):
     n_threads : int or None, default=1
         Threads of an operation on the CPU. One makes the same model in the main
         process and in a worker, and leaves the other cores to other folds.
+    calibrate_norm : bool, default=True
+        Whether to measure batch-norm statistics anew when training ends.
     **kwargs : object
         Anything that :class:`skorch.NeuralNet` takes.
 
@@ -57,12 +59,14 @@ class GraphNet(NeuralNet):
         precision: str = "float32",
         lr_schedule: str = "one_cycle",
         n_threads: int | None = 1,
+        calibrate_norm: bool = True,
         **kwargs: Any,
     ) -> None:
         self.seed = seed
         self.precision = precision
         self.lr_schedule = lr_schedule
         self.n_threads = n_threads
+        self.calibrate_norm = calibrate_norm
         super().__init__(module, **kwargs)
 
     @property
@@ -219,7 +223,7 @@ class GraphNet(NeuralNet):
         train, valid = self.get_split_datasets(X, y)
         n_before = len(self.history)
         try:
-            with numerics(self.precision, self.device, self.n_threads):
+            with self.numerics():
                 self._run_epochs(train, valid)
         except KeyboardInterrupt:
             if len(self.history) > n_before and "dur" not in self.history[-1]:
@@ -234,6 +238,15 @@ class GraphNet(NeuralNet):
                 stacklevel=2,
             )
         return self
+
+    def numerics(self) -> AbstractContextManager[None]:
+        """Compute with the net's precision and number of threads.
+
+        Returns
+        -------
+        context manager
+        """
+        return numerics(self.precision, self.device, self.n_threads)
 
     @contextmanager
     def epochs(self, number: int) -> Iterator[None]:
@@ -265,7 +278,9 @@ class GraphNet(NeuralNet):
             self.history.record("dur", perf_counter() - start)
             try:
                 self.notify("on_epoch_end", **datasets)
-            except KeyboardInterrupt:  # how skorch's own EarlyStopping ends a run
+            except KeyboardInterrupt as stop:
+                if not _raised_by_skorch(stop):
+                    raise
                 break
             if self.stop_training_ or self._diverged():
                 break
@@ -306,13 +321,14 @@ class GraphNet(NeuralNet):
         if iterator is None:
             return
         total: Tensor | float = 0.0
+        n_known: Tensor | int = 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            total = total + step["loss"].detach() * len(batch[0])
+            known = batch[1].target.isfinite().sum()  # what the loss is a mean over
+            total, n_known = total + step["loss"].detach() * known, n_known + known
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        mean = float(total) / len(iterator.dataset)
-        self.history.record(f"{prefix}_loss", mean)
+        self.history.record(f"{prefix}_loss", float(total) / max(int(n_known), 1))
         self.history.record(f"{prefix}_batch_count", len(iterator))
 
     def apply(
@@ -334,7 +350,7 @@ class GraphNet(NeuralNet):
         iterator = self.get_iterator(dataset)
         with (
             torch.inference_mode(),
-            numerics(self.precision, self.device, self.n_threads),
+            self.numerics(),
         ):
             parts = [function(batch).double() for batch, _ in iterator]
             return torch.cat(parts).cpu().numpy()
@@ -356,3 +372,12 @@ class GraphNet(NeuralNet):
         """
         for batch in self.get_iterator(self.get_dataset(X)):
             yield self.evaluation_step(batch, training=training).to(device)
+
+
+def _raised_by_skorch(error: BaseException) -> bool:
+    """Tell skorch's EarlyStopping, which raises KeyboardInterrupt, from Ctrl-C."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    name = "" if frame is None else frame.tb_frame.f_globals.get("__name__", "")
+    return name.startswith("skorch.callbacks")

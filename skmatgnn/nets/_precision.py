@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
+
+from skmatgnn.nets._memory import retained_memory
 
 __all__ = ["module_dtype", "numerics"]
 
@@ -44,10 +46,12 @@ def numerics(precision: str, device: str, n_threads: int | None = 1) -> Iterator
     if n_threads is not None:
         torch.set_num_threads(n_threads)
     kind = torch.device(device).type
+    memory = retained_memory() if kind == "cpu" else nullcontext()
+    autocast = torch.autocast(
+        kind, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+    )
     try:
-        with torch.autocast(
-            kind, dtype=torch.bfloat16, enabled=precision == "bfloat16"
-        ):
+        with memory, autocast:
             yield
     finally:
         torch.set_float32_matmul_precision(before)

@@ -190,6 +190,14 @@ class EdgeGatedConv(nn.Module):
     norm : {"layer", "batch"}
     update_edges : bool, default=True
         False where nobody reads the new edge features, so that they are not made.
+    edge_messages : bool, default=False
+        Whether the message is :math:`V h_j + m_{ij}` in place of :math:`V h_j`.
+
+    Notes
+    -----
+    The gates are normalised, so where all neighbours are alike the published message
+    does not depend on the edges at all: every structure of a pure element gets the
+    same node features. ``edge_messages`` mends that.
 
     References
     ----------
@@ -199,9 +207,17 @@ class EdgeGatedConv(nn.Module):
 
     eps = 1e-6
 
-    def __init__(self, dim: int, norm: str, *, update_edges: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int,
+        norm: str,
+        *,
+        update_edges: bool = True,
+        edge_messages: bool = False,
+    ) -> None:
         super().__init__()
         self.dim = dim
+        self.edge_messages = edge_messages
         self.sender = nn.Linear(dim, 2 * dim)  # A and V: gate and message
         self.receiver = nn.Linear(dim, 2 * dim)  # B and U: gate and update
         self.edge = nn.Linear(dim, dim)  # C
@@ -227,13 +243,14 @@ class EdgeGatedConv(nn.Module):
         """
         gate_i, update = self.receiver(nodes).split(self.dim, dim=1)
         gate_j, message = self.sender(nodes).split(self.dim, dim=1)
-        logits = (
-            self.edge(edges)
-            + gather_senders(gate_j, graph)
-            + gather_receivers(gate_i, graph)
-        )
+        logits = self.edge(edges)
+        logits += gather_senders(gate_j, graph)  # in place: one large array fewer
+        logits += gather_receivers(gate_i, graph)
         gate = torch.sigmoid(logits)
-        messages = gate * gather_senders(message, graph)
+        messages = gather_senders(message, graph)
+        if self.edge_messages:
+            messages = messages + logits
+        messages = gate * messages
         numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
         denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)
         update = update + numerator / (denominator + self.eps)

@@ -26,6 +26,16 @@ def test_rf_magpie__defaults__are_those_of_the_matbench_baseline():
     assert list(model.named_steps) == ["magpie", "imputer", "forest"]
 
 
+def test_rf_magpie__further_arguments__go_to_the_forest():
+    model = make_rf_magpie(min_samples_leaf=4, criterion="absolute_error")
+    forest = model["forest"]
+    assert (forest.min_samples_leaf, forest.criterion) == (4, "absolute_error")
+    weighted = make_rf_magpie(classification=True, class_weight="balanced")
+    assert weighted["forest"].class_weight == "balanced"
+    with pytest.raises(TypeError, match="min_sample_leaf"):
+        make_rf_magpie(min_sample_leaf=4)
+
+
 def test_rf_magpie__learns_a_property_of_the_elements():
     y = np.array([Composition(salt).weight for salt in SALTS], dtype=float)
     model = make_rf_magpie(n_estimators=50, random_state=0).fit(SALTS, y)

@@ -103,8 +103,8 @@ def test_splitters__of_scikit_learn__slice_it(graphs):
     mixed, order = shuffle(graphs, y, random_state=0)
     assert_equal(mixed, graphs[order.astype(int)])
     assert len(resample(graphs, n_samples=20, random_state=0)) == 20
-    for cv in (KFold(3), GroupKFold(3)):
-        splits = list(cv.split(graphs, y, groups=np.arange(9) // 2))
+    for cv, groups in ((KFold(3), None), (GroupKFold(3), np.arange(9) // 2)):
+        splits = list(cv.split(graphs, y, groups=groups))
         assert sorted(np.concatenate([test for _, test in splits])) == list(range(9))
 
 

@@ -56,9 +56,7 @@ def test_radius__random_crystals__same_pairs_as_a_list_of_images(family, referen
 
 def test_radius__far_larger_than_the_cell__same_pairs(make, reference):
     rng = np.random.default_rng(11)
-    cells = [
-        make.random_crystal(rng, n_atoms=1, lengths=(2.2, 3.0)) for _ in range(10)
-    ]
+    cells = [make.random_crystal(rng, n_atoms=1, lengths=(2.2, 3.0)) for _ in range(10)]
     graphs = StructureToGraph(cutoff=11.0, max_neighbors=None).transform(cells)
     for structure, graph in zip(cells, graphs, strict=True):
         assert graph.n_edges[0] > 150
@@ -183,9 +181,7 @@ def test_edges__alone_or_among_others__identical(family):
     together = StructureToGraph().transform(family)
     for index in (0, 17, 59):
         alone = StructureToGraph().transform(family[index : index + 1])
-        np.testing.assert_array_equal(
-            alone.displacement, together[index].displacement
-        )
+        np.testing.assert_array_equal(alone.displacement, together[index].displacement)
         np.testing.assert_array_equal(alone.sender, together[index].sender)
 
 
@@ -197,9 +193,7 @@ def test_edges__all_of_them__have_their_reverse(family):
         assert (reverse != np.arange(len(reverse))).all()
         np.testing.assert_array_equal(graph.sender[reverse], receiver)
         np.testing.assert_array_equal(receiver[reverse], graph.sender)
-        np.testing.assert_array_equal(
-            graph.displacement[reverse], -graph.displacement
-        )
+        np.testing.assert_array_equal(graph.displacement[reverse], -graph.displacement)
 
 
 def test_edges__displacement__leads_from_receiver_to_an_image_of_the_sender(family):

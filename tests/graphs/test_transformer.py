@@ -50,7 +50,7 @@ class EdgesPerAtom(RegressorMixin, BaseEstimator):
         return self.ratio_ * X.n_edges
 
 
-def test_transform__more_than_a_chunk__graphs_in_the_order_of_X(many):
+def test_transform__more_than_a_chunk__graphs_in_the_order_of_x(many):
     graphs = StructureToGraph().fit_transform(many)
     assert len(graphs) == 280
     for index in (0, 127, 128, 200, 256, 279):
@@ -65,7 +65,7 @@ def test_transform__two_workers__equals_one(many):
 
 def test_transform__without_fit__works_and_checks_parameters(salt):
     assert len(StructureToGraph().transform([salt])) == 1
-    with pytest.raises(ValueError, match="'max_neighbors' parameter .* Got 0"):
+    with pytest.raises(ValueError, match=r"'max_neighbors' parameter .* Got 0"):
         StructureToGraph(max_neighbors=0).transform([salt])
 
 
@@ -101,7 +101,9 @@ def test_transform__dtype__is_that_of_the_vectors(salt, dtype):
 
 
 def test_transform__settings__are_recorded(salt):
-    settings = StructureToGraph(cutoff=6, three_body_cutoff=3).transform([salt]).settings
+    settings = (
+        StructureToGraph(cutoff=6, three_body_cutoff=3).transform([salt]).settings
+    )
     assert settings.cutoff == 6.0
     assert settings.max_neighbors == 12
     assert settings.three_body_cutoff == 3.0
@@ -195,7 +197,7 @@ def test_ensure_graphs__empty_mixed_or_no_sequence__raises(many):
         ensure_graphs(graphs[:0], transformer)
     with pytest.raises(InvalidTypeError, match="at index 4; got Structure"):
         ensure_graphs([*graphs, many[0]], transformer)
-    with pytest.raises(InvalidTypeError, match="must be a sequence .* got int"):
+    with pytest.raises(InvalidTypeError, match=r"must be a sequence .* got int"):
         ensure_graphs(3, transformer)
 
 
@@ -213,7 +215,9 @@ def test_overlapping_atoms__beyond_the_first_chunk__index_of_the_user(
     many, salt, n_jobs, bad
 ):
     many[201] = bad(salt)
-    message = r"index 201 has overlapping atoms: sites 0 and 1 are 0\.000.*merge_sites"
+    message = (
+        r"index 201 has overlapping atoms: sites 0 and 1 are .* apart.*merge_sites"
+    )
     with pytest.raises(InvalidValueError, match=message):
         StructureToGraph(n_jobs=n_jobs).transform(many)
 
@@ -246,12 +250,16 @@ BAD = {
         "has no atoms",
     ),
     "none": (lambda s: None, InvalidTypeError, "got None"),
-    "formula": (lambda s: "NaCl", InvalidTypeError, "got str .'NaCl'.*make_rf_magpie"),
+    "formula": (
+        lambda s: "NaCl",
+        InvalidTypeError,
+        "got str .'NaCl'.* index 131.*make_rf_magpie",
+    ),
     "number": (lambda s: 1.5, InvalidTypeError, "got float"),
     "molecule": (
         lambda s: Molecule(["H", "H"], [[0, 0, 0], [0, 0, 0.7]]),
         InvalidTypeError,
-        "got Molecule.*get_boxed_structure",
+        "got Molecule at index 131.*get_boxed_structure",
     ),
     "dummy": (
         lambda s: Structure(s.lattice, ["X"], [[0] * 3]),
@@ -279,17 +287,17 @@ def test_bad_structure__among_many__error_names_its_index(
 ):
     build, error, message = BAD[kind]
     many[131] = build(salt)
-    with pytest.raises(error, match=f"index 131.*{message}|{message}.*at index 131"):
+    with pytest.raises(error, match=f"^(?=.*index 131).*{message}"):
         getattr(StructureToGraph(n_jobs=n_jobs), method)(many)
 
 
 @pytest.mark.parametrize("bad", [[], (), pd.Series(dtype=object)])
-def test_no_structures__any_container__says_that_X_is_empty(bad):
+def test_no_structures__any_container__says_that_x_is_empty(bad):
     with pytest.raises(InvalidValueError, match="X is empty"):
         StructureToGraph().transform(bad)
 
 
 def test_no_sequence__bare_structure_or_none__says_to_make_a_list(salt):
     for bad in (salt, None, "NaCl"):
-        with pytest.raises(InvalidTypeError, match="bare .*Put a single sample into"):
+        with pytest.raises(InvalidTypeError, match=r"bare .*Put a single sample into"):
             StructureToGraph().transform(bad)

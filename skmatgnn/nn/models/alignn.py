@@ -30,12 +30,23 @@ class ALIGNNLayer(nn.Module):
     norm : {"layer", "batch"}
     update_angles : bool, default=True
         False in the last such layer, whose angle features nobody reads.
+    edge_messages : bool, default=False
+        As in EdgeGatedConv.
     """
 
-    def __init__(self, dim: int, norm: str, *, update_angles: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int,
+        norm: str,
+        *,
+        update_angles: bool = True,
+        edge_messages: bool = False,
+    ) -> None:
         super().__init__()
-        self.node_update = EdgeGatedConv(dim, norm)
-        self.edge_update = EdgeGatedConv(dim, norm, update_edges=update_angles)
+        self.node_update = EdgeGatedConv(dim, norm, edge_messages=edge_messages)
+        self.edge_update = EdgeGatedConv(
+            dim, norm, update_edges=update_angles, edge_messages=edge_messages
+        )
 
     def forward(
         self, atoms: Tensor, edges: Tensor, angles: Tensor, batch: GraphInput
@@ -85,6 +96,9 @@ class ALIGNN(nn.Module):
     norm : {"layer", "batch"}, default="layer"
         ``"batch"`` is the published model; ``"layer"`` does not depend on what else
         is in the batch.
+    edge_messages : bool, default=False
+        Whether messages carry bond and angle features themselves; False is the
+        published model, which cannot tell the structures of a pure element apart.
 
     Notes
     -----
@@ -108,6 +122,7 @@ class ALIGNN(nn.Module):
         n_angular: int = 40,
         cutoff: float = 8.0,
         norm: str = "layer",
+        edge_messages: bool = False,
     ) -> None:
         super().__init__()
         self.elements = ElementEmbedding(element_table)
@@ -124,12 +139,16 @@ class ALIGNN(nn.Module):
         )
         last = n_alignn_layers - 1
         self.alignn_layers = nn.ModuleList(
-            ALIGNNLayer(hidden_dim, norm, update_angles=i < last)
+            ALIGNNLayer(
+                hidden_dim, norm, update_angles=i < last, edge_messages=edge_messages
+            )
             for i in range(n_alignn_layers)
         )
         last = n_gcn_layers - 1
         self.gcn_layers = nn.ModuleList(
-            EdgeGatedConv(hidden_dim, norm, update_edges=i < last)
+            EdgeGatedConv(
+                hidden_dim, norm, update_edges=i < last, edge_messages=edge_messages
+            )
             for i in range(n_gcn_layers)
         )
         self.head = nn.Linear(hidden_dim, n_outputs)

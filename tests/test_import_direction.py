@@ -1,0 +1,107 @@
+"""One direction of knowledge: nn knows torch only, and nothing imports back."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skmatgnn
+
+ROOT = Path(skmatgnn.__file__).parent
+
+# what each sub-package may import of the package, and which heavy packages
+ALLOWED = {
+    "utils": {"errors", "utils", "_typing"},
+    "preprocessing": {"errors", "utils", "preprocessing", "_typing"},
+    "nn": {"nn"},
+    "graphs": {"errors", "utils", "_typing", "preprocessing", "graphs", "nn.ops"},
+    "nets": {"errors", "utils", "_typing", "graphs", "nn", "nets"},
+    "featurizers": {"errors", "utils", "_typing", "preprocessing", "featurizers"},
+    "metrics": {"errors", "utils", "_typing", "preprocessing", "metrics"},
+    "estimators": {
+        *("errors", "utils", "_typing", "preprocessing", "featurizers", "graphs"),
+        *("nn", "nets", "estimators", "metrics"),
+    },
+}
+FORBIDDEN = {
+    "graphs": {"skorch"},
+    "preprocessing": {"torch", "skorch"},
+    "utils": {"torch", "skorch"},
+    "metrics": {"torch", "skorch"},
+    "featurizers": {"torch", "skorch"},
+}
+
+
+def imported_names(path):
+    """Dotted names that a file imports, function bodies and annotations included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def files_of(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files, f"the sub-package {package} has moved"
+    return files
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_sub_package__imports_of_ours__go_one_way(package):
+    for path in files_of(package):
+        for name in imported_names(path):
+            if name.split(".")[0] != "skmatgnn":
+                continue
+            inner = name.removeprefix("skmatgnn.") + "."
+            assert any(
+                inner.startswith(f"{allowed}.") for allowed in ALLOWED[package]
+            ), f"{path.relative_to(ROOT)} must not import {name}"
+
+
+def test_networks__imports_of_others__are_torch_only():
+    # Triton comes with torch where there is CUDA
+    allowed = {"skmatgnn", "torch", "triton", *sys.stdlib_module_names}
+    for path in files_of("nn"):
+        for name in imported_names(path):
+            top = name.split(".")[0]
+            assert top in allowed, f"{path.relative_to(ROOT)} must not import {name}"
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_sub_package__frameworks__stay_where_they_belong(package):
+    for path in files_of(package):
+        tops = {name.split(".")[0] for name in imported_names(path)}
+        if package == "graphs" and path.name != "_batch.py":
+            assert "torch" not in tops, path
+        assert not tops & FORBIDDEN[package], path
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        (
+            "import skmatgnn; skmatgnn.__version__; dir(skmatgnn)",
+            "torch pymatgen skorch",
+        ),
+        ("import skmatgnn.nn", "pymatgen sklearn skorch pandas matminer"),
+        ("import skmatgnn.errors", "torch pymatgen sklearn numpy"),
+    ],
+)
+def test_import__of_a_part__does_not_load_the_rest(statement, absent):
+    code = (
+        f"import sys; {statement}; print(*set({absent.split()!r}) & set(sys.modules))"
+    )
+    result = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT.parent,
+    )
+    assert result.stdout.split() == []
