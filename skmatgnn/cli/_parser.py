@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -264,7 +265,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "2.5 times as long and are hardly better)",
     )
     parser.add_argument(
-        "--random-state", type=_integer(0), default=0, metavar="SEED", help="default: 0"
+        "--random-state",
+        type=_integer(0, 2**32 - 1),
+        default=0,
+        metavar="SEED",
+        help="default: 0",
     )
     parser.add_argument(
         "--device",
@@ -278,7 +283,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-jobs",
-        type=int,
+        type=_n_jobs,
         default=1,
         metavar="N",
         help="cores for reading, graphs and forests, -1 for all (default: 1)",
@@ -295,16 +300,30 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _integer(least: int) -> Callable[[str], int]:
+def _integer(least: int, most: float = math.inf) -> Callable[[str], int]:
     def convert(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
+        if not least <= value <= most:
             raise argparse.ArgumentTypeError(
                 f"expected an integer of {least} or more; got {text!r}"
+                if math.isinf(most)
+                else f"expected an integer from {least} to {most}; got {text!r}"
             )
         return value
 
     return convert
+
+
+def _n_jobs(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value == 0:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of cores, or -1 for all; got {text!r}"
+        )
+    return value

@@ -125,10 +125,12 @@ def _draw(evaluation: Evaluation, result: Result, path: Path) -> None:
     colours = None
     if evaluation.scheme == "loco":
         colours = [f"cluster {label}" for label in evaluation.fold_of[tested]]
-    figure = Figure(figsize=(5.2, 5.2), layout="constrained")
+    figure = Figure(
+        figsize=(5.2 if colours is None else 6.4, 5.2), layout="constrained"
+    )
     FigureCanvasAgg(figure)
     s = evaluation.scores
-    ParityDisplay.from_predictions(
+    display = ParityDisplay.from_predictions(
         y,
         evaluation.y_pred[tested],
         groups=colours,
@@ -139,6 +141,9 @@ def _draw(evaluation: Evaluation, result: Result, path: Path) -> None:
         title=f"{evaluation.model}, {evaluation.scheme}, {len(y):,} rows\n"
         f"MAE {_digits(s['mae'])}   SMAE {s['smae']:.3f}   R2 {s['r2']:.3f}",
     )
+    if display.legend_ is not None:  # beside the axes, where it hides no points
+        display.legend_.set_loc("center left")
+        display.legend_.set_bbox_to_anchor((1, 0.5), display.ax_.transAxes)
     figure.savefig(path, dpi=150)
 
 

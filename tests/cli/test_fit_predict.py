@@ -1,0 +1,315 @@
+import csv
+import pickle
+
+import numpy as np
+import pytest
+
+from skmatgnn.cli import _fit, main
+from skmatgnn.cli._model_file import MAGIC, read_model
+from skmatgnn.estimators.composition import make_rf_magpie
+
+FAST = ["--n-estimators", "10", "--quiet"]
+
+
+@pytest.fixture
+def model_file(oxides, tmp_path, capsys):
+    out = tmp_path / "gap.model"
+    arguments = ["--target", "gap", "--model", "rf_magpie", "--out", str(out)]
+    assert main(["fit", str(oxides), *arguments, *FAST]) == 0
+    capsys.readouterr()
+    return out
+
+
+@pytest.fixture(scope="module")
+def network_file(crystal_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("model") / "volume.model"
+    arguments = ["--model", "alignn", "--max-epochs", "2", "--device", "cpu"]
+    assert (
+        main(["fit", str(crystal_folder), *arguments, "--out", str(out), "--quiet"])
+        == 0
+    )
+    return out
+
+
+def predictions(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_fit__table__prints_what_was_trained_and_where_it_is(oxides, tmp_path, capsys):
+    out = tmp_path / "gap.model"
+    arguments = ["--target", "gap", "--model", "rf_magpie", "--out", str(out)]
+    assert main(["fit", str(oxides), *arguments, *FAST]) == 0
+    printed = capsys.readouterr().out
+    assert "rf_magpie for gap" in printed
+    assert "trained on 60 rows in" in printed
+    assert str(out) in printed
+
+
+def test_predict__table__equals_the_estimator_in_python(model_file, oxides, tmp_path):
+    table = tmp_path / "new.csv"
+    table.write_text("formula\nLiFeO2\n\nRbAlO2\n")
+    out = tmp_path / "p.csv"
+    assert main(["predict", str(model_file), str(table), "--out", str(out)]) == 0
+    rows = predictions(out)
+    assert [row["id"] for row in rows] == ["2", "4"]
+    cells = [line.split(",") for line in oxides.read_text().splitlines()[1:]]
+    reference = make_rf_magpie(n_estimators=10, random_state=0)
+    reference.fit([c[1] for c in cells], [float(c[2]) for c in cells])
+    expected = reference.predict(["LiFeO2", "RbAlO2"])
+    got = [float(row["predicted_gap"]) for row in rows]
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_predict__table__takes_the_formula_column_of_the_training_table(
+    tmp_path, capsys
+):
+    train = tmp_path / "train.csv"
+    train.write_text("composition,y\nNaCl,1\nKCl,2\nMgO,3\n")
+    model = tmp_path / "m"
+    columns = ["--formula-column", "composition", "--target", "y"]
+    arguments = ["--model", "rf_magpie", "--out", str(model)]
+    assert main(["fit", str(train), *columns, *arguments, *FAST]) == 0
+    out = tmp_path / "p.csv"
+    assert main(["predict", str(model), str(train), "--out", str(out)]) == 0
+    assert [row["formula"] for row in predictions(out)] == ["NaCl", "KCl", "MgO"]
+
+
+def test_fit__two_targets__both_are_predicted(oxides, tmp_path):
+    model, out = tmp_path / "m", tmp_path / "p.csv"
+    arguments = ["--target", "gap", "volume", "--model", "rf_magpie"]
+    assert main(["fit", str(oxides), *arguments, "--out", str(model), *FAST]) == 0
+    assert main(["predict", str(model), str(oxides), "--out", str(out)]) == 0
+    rows = predictions(out)
+    gap, volume = (
+        np.array([float(row[f"predicted_{name}"]) for row in rows])
+        for name in ("gap", "volume")
+    )
+    assert gap.max() < 10 < volume.min()
+
+
+def test_fit__network__predicts_structure_files_without_a_table(
+    network_file, crystal_folder, tmp_path
+):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name in ("c0.cif", "c7.cif"):
+        (folder / name).write_bytes((crystal_folder / name).read_bytes())
+    (folder / "readme.txt").write_text("no structure")
+    many, one = tmp_path / "many.csv", tmp_path / "one.csv"
+    arguments = ["predict", str(network_file), "--quiet"]
+    assert main([*arguments, str(folder), "--out", str(many)]) == 0
+    assert main([*arguments, str(folder / "c7.cif"), "--out", str(one)]) == 0
+    rows = predictions(many)
+    assert [row["id"] for row in rows] == ["c0.cif", "c7.cif"]
+    alone = float(predictions(one)[0]["predicted_volume"])
+    assert alone == pytest.approx(float(rows[1]["predicted_volume"]), rel=1e-5)
+    estimator, info = read_model(network_file)
+    assert (info.model, info.uses_graphs, info.n_samples) == ("alignn", True, 24)
+    assert estimator.n_epochs_ == 2
+
+
+def test_predict__poscar__is_read_too(network_file, crystal_folder, tmp_path):
+    from pymatgen.core import Structure
+
+    folder = tmp_path / "poscars"
+    folder.mkdir()
+    crystal = Structure.from_file(str(crystal_folder / "c0.cif"))
+    (folder / "POSCAR").write_text(crystal.to(fmt="poscar"))
+    out = tmp_path / "p.csv"
+    assert (
+        main(["predict", str(network_file), str(folder), "--out", str(out), "--quiet"])
+        == 0
+    )
+    (row,) = predictions(out)
+    assert (row["id"], row["formula"]) == (
+        "POSCAR",
+        crystal.composition.reduced_formula,
+    )
+
+
+def test_fit__forest_on_a_folder__uses_the_compositions(crystal_folder, tmp_path):
+    model, out = tmp_path / "m", tmp_path / "p.csv"
+    arguments = ["--model", "rf_magpie", "--out", str(model)]
+    assert main(["fit", str(crystal_folder), *arguments, *FAST]) == 0
+    table = tmp_path / "t.csv"
+    table.write_text("formula\nNaCl\n")
+    assert main(["predict", str(model), str(table), "--out", str(out)]) == 0
+    assert np.isfinite(float(predictions(out)[0]["predicted_volume"]))
+
+
+def test_fit__interrupted_training__writes_the_best_model_and_exits_130(
+    crystal_folder, tmp_path, monkeypatch, capsys
+):
+    train = _fit._train
+
+    def interrupted(model, samples, options):
+        notes.interrupted = True
+        return train(model, samples, options)
+
+    notes = None
+    run = _fit.run
+
+    def keep(options, given):
+        nonlocal notes
+        notes = given
+        return run(options, given)
+
+    monkeypatch.setattr(_fit, "run", keep)
+    monkeypatch.setattr(_fit, "_train", interrupted)
+    model = tmp_path / "m"
+    arguments = ["--model", "cgcnn", "--max-epochs", "1", "--out", str(model)]
+    code = main(["fit", str(crystal_folder), *arguments, "--device", "cpu", "--quiet"])
+    assert code == 130
+    assert read_model(model)[1].model == "cgcnn"
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    def run(*arguments):
+        before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+        code = main([*map(str, arguments), "--quiet"])
+        captured = capsys.readouterr()
+        assert code == 2
+        assert captured.out == ""
+        assert captured.err.count("skmatgnn: error: ") == 1
+        assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
+        return captured.err
+
+    return run
+
+
+def fit_arguments(data, out, model="rf_magpie"):
+    return ["fit", data, "--model", model, "--out", out, "--target", "gap"]
+
+
+def test_fit__unknown_model_or_control__lists_those_that_exist(
+    refused, oxides, tmp_path
+):
+    message = refused(*fit_arguments(oxides, tmp_path / "m", "forest"))
+    assert "no model 'forest'. The models are: control, rf_magpie" in message
+    message = refused(*fit_arguments(oxides, tmp_path / "m", "control"))
+    assert "Models to fit: rf_magpie, cgcnn, alignn" in message
+
+
+def test_fit__bad_rows__are_named_by_line(refused, edited, tmp_path):
+    path = edited(line4="Li-Co,Qq,1,19,a", line6="Li-Co,LiCoO2,x,19,a")
+    message = refused(*fit_arguments(path, tmp_path / "m"))
+    assert "line 4: formula 'Qq'" in message
+    assert "line 6: gap must be a finite number" in message
+
+
+def test_fit__forest_with_unknown_targets__names_their_lines(refused, edited, tmp_path):
+    path = edited(line4="Li-Co,LiCoO2,1,,a")
+    message = refused(*fit_arguments(path, tmp_path / "m"), "volume")
+    assert "line 4: volume is not known" in message
+
+
+def test_fit__data_file_as_out__is_not_overwritten(refused, oxides):
+    message = refused(*fit_arguments(oxides, oxides))
+    assert "exists and is no model file" in message
+
+
+def test_fit__missing_data_or_folder_for_out__is_refused(refused, oxides, tmp_path):
+    assert "nope.csv does not exist" in refused(
+        *fit_arguments(tmp_path / "nope.csv", tmp_path / "m")
+    )
+    assert "Make it first" in refused(*fit_arguments(oxides, tmp_path / "a" / "m"))
+
+
+def test_fit__failure__keeps_the_former_model(
+    model_file, oxides, tmp_path, monkeypatch, capsys
+):
+    before = model_file.read_bytes()
+
+    def full(file, *_):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_fit, "write_model", full)
+    assert main([*map(str, fit_arguments(oxides, model_file)), *FAST]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert model_file.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["gap.model", "oxides.csv"]
+
+
+def test_predict__bad_formulas__are_named_by_line(refused, model_file, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("formula\nNaCl\nXx2O\n\nFe2O3-\n")
+    message = refused("predict", model_file, table, "--out", tmp_path / "p.csv")
+    assert "line 3: formula 'Xx2O' is no formula" in message
+    assert "line 5: formula 'Fe2O3-'" in message
+
+
+def test_predict__no_model_file__is_never_unpickled(refused, oxides, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("the pickle was opened",))
+
+    bomb = tmp_path / "bomb.pkl"
+    bomb.write_bytes(pickle.dumps(Bomb()))
+    message = refused("predict", bomb, oxides, "--out", tmp_path / "p.csv")
+    assert "is no model file of `skmatgnn fit`; it is not opened" in message
+    assert "no model file" in refused("predict", tmp_path / "nope", oxides)
+
+
+def test_predict__damaged_model__says_so(refused, model_file, oxides, tmp_path):
+    whole = model_file.read_bytes()
+    broken = tmp_path / "broken"
+    for content in (whole[: len(whole) // 2], MAGIC, MAGIC + b"{}\n", whole[:-20]):
+        broken.write_bytes(content)
+        message = refused("predict", broken, oxides, "--out", tmp_path / "p.csv")
+        assert "cannot be opened" in message
+    broken.write_bytes(whole.replace(b"model 1\n", b"model 9\n", 1))
+    message = refused("predict", broken, oxides, "--out", tmp_path / "p.csv")
+    assert "format 'skmatgnn-model 9'" in message
+
+
+def test_predict__table_for_a_structure_model__says_what_it_needs(
+    refused, network_file, oxides, tmp_path
+):
+    message = refused("predict", network_file, oxides, "--out", tmp_path / "p.csv")
+    assert "'alignn' needs structures" in message
+
+
+def test_predict__bad_structure_files__are_named(
+    refused, network_file, crystal_folder, tmp_path
+):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    out = ["--out", tmp_path / "p.csv"]
+    assert "holds no structure files" in refused("predict", network_file, folder, *out)
+    (folder / "good.cif").write_bytes((crystal_folder / "c0.cif").read_bytes())
+    (folder / "bad.cif").write_text("data_x\n_cell_length_a 3\n")
+    (folder / "empty.vasp").write_text("")
+    message = refused("predict", network_file, folder, *out)
+    assert "2 problems" in message
+    assert "bad.cif: cannot be read" in message
+    assert "empty.vasp: cannot be read: the file is empty" in message
+
+
+def test_predict__heavy_element__is_named(network_file, refused, tmp_path):
+    from pymatgen.core import Lattice, Structure
+
+    folder = tmp_path / "new"
+    folder.mkdir()
+    rare = Structure(Lattice.cubic(5), ["Lr", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    rare.to(filename=str(folder / "rare.cif"))
+    message = refused("predict", network_file, folder, "--out", tmp_path / "p.csv")
+    assert "file rare.cif: there are no element features for Lr" in message
+
+
+def test_predict__other_file_as_out__is_not_overwritten(refused, model_file, oxides):
+    message = refused("predict", model_file, oxides, "--out", oxides)
+    assert "exists and is no CSV of predictions" in message
+
+
+def test_predict__former_predictions__are_replaced(model_file, oxides, tmp_path):
+    out = tmp_path / "p.csv"
+    table = tmp_path / "t.csv"
+    arguments = ["predict", str(model_file), str(table), "--out", str(out)]
+    table.write_text("formula\nNaCl\nKCl\n")
+    assert main(arguments) == 0
+    table.write_text("formula\nMgO\n")
+    assert main(arguments) == 0
+    assert [row["formula"] for row in predictions(out)] == ["MgO"]
