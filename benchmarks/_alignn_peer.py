@@ -54,7 +54,7 @@ def load_weights(model, data):
     loaded = set()
     for key in data:
         name = key.removeprefix("weight:")
-        if name == key or name == "elements.table":
+        if name in {key, "elements.table"}:
             continue
         names = peer_names(name)
         values = np.split(data[key], len(names)) if len(names) > 1 else [data[key]]
@@ -63,9 +63,7 @@ def load_weights(model, data):
             loaded.add(part)
     # the edge update of the last layers is read by nobody, and we do not have it
     missing = {name for name in state if name not in loaded}
-    unexpected = {
-        name for name in missing if "bn_edges" not in name and name[0] != "_"
-    }
+    unexpected = {name for name in missing if "bn_edges" not in name and name[0] != "_"}
     if unexpected:
         raise RuntimeError(f"weights that were not set: {sorted(unexpected)}")
 

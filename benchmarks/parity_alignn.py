@@ -44,7 +44,9 @@ def crystals(seed=0):
         ["Sr", "Ti", "O"],
         [[0] * 3, [0.5] * 3, [0.5, 0.5, 0]],
     )
-    tungsten = Structure(3.165 / 2 * (np.ones((3, 3)) - 2 * np.eye(3)), ["W"], [[0] * 3])
+    tungsten = Structure(
+        3.165 / 2 * (np.ones((3, 3)) - 2 * np.eye(3)), ["W"], [[0] * 3]
+    )
     triclinic = Structure(
         Lattice.from_parameters(5.1, 6.3, 7.2, 71, 83, 98),
         ["Li", "Fe", "P", "O", "O", "O"],
