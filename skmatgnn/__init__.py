@@ -27,6 +27,7 @@ _MODULES = (
     "datasets",
     "errors",
     "estimators",
+    "feature_selection",
     "featurizers",
     "graphs",
     "inspection",

@@ -22,6 +22,7 @@ ALLOWED = {
     "nets": {"errors", "utils", "_typing", "graphs", "nn", "nets"},
     "featurizers": {"errors", "utils", "_typing", "preprocessing", "featurizers"},
     "metrics": {"errors", "utils", "_typing", "preprocessing", "metrics"},
+    "feature_selection": {"errors", "utils", "_typing", "feature_selection"},
     "estimators": {
         *("errors", "utils", "_typing", "preprocessing", "featurizers", "graphs"),
         *("nn", "nets", "estimators", "metrics"),
@@ -33,6 +34,7 @@ FORBIDDEN = {
     "utils": {"torch", "skorch"},
     "metrics": {"torch", "skorch"},
     "featurizers": {"torch", "skorch"},
+    "feature_selection": {"torch", "skorch"},
 }
 
 
