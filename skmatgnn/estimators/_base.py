@@ -92,14 +92,15 @@ class BaseGraphEstimator(DocLinkMixin, BaseEstimator):
         transformer = StructureToGraph(
             cutoff=self.cutoff,
             max_neighbors=self.max_neighbors,
-            three_body_cutoff=getattr(self, "three_body_cutoff", None),
             dtype="float64" if self.precision == "float64" else "float32",
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         )
         graphs = ensure_graphs(_ensure_samples(X), transformer)
-        if graphs.settings.three_body_cutoff is None:
-            graphs = graphs.with_three_body_cutoff(transformer.three_body_cutoff)
+        if not hasattr(self, "three_body_cutoff"):
+            graphs = graphs.without_angles()
+        elif graphs.settings.three_body_cutoff is None:
+            graphs = graphs.with_three_body_cutoff(self.three_body_cutoff)
         table = element_table(self.element_features)
         _require_known_elements(graphs, table)
         if reset:
@@ -110,8 +111,6 @@ class BaseGraphEstimator(DocLinkMixin, BaseEstimator):
 
     def _require_same_settings(self, graphs: GraphArray) -> None:
         expected, came = asdict(self.graph_settings_), asdict(graphs.settings)
-        if not hasattr(self, "three_body_cutoff"):  # the network takes no angles
-            came["three_body_cutoff"] = expected["three_body_cutoff"]
         different = [name for name in expected if came[name] != expected[name]]
         if different:
             details = ", ".join(

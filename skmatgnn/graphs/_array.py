@@ -150,6 +150,18 @@ class GraphArray(Sequence):
     def __iter__(self) -> Iterator[GraphArray]:
         return (self[index] for index in range(len(self)))
 
+    def without_angles(self) -> GraphArray:
+        """Leave the line graph empty, for networks that do not read it.
+
+        Returns
+        -------
+        GraphArray
+            Shares all other arrays.
+        """
+        settings = replace(self.settings, three_body_cutoff=0.0)
+        count = np.zeros_like(self.bond_count)
+        return replace(self, bond_count=count, settings=settings)
+
     def with_three_body_cutoff(self, cutoff: float | None) -> GraphArray:
         """Take the angles between other bonds; the edges stay the same.
 
@@ -164,9 +176,11 @@ class GraphArray(Sequence):
             Shares all other arrays.
         """
         settings = replace(self.settings, three_body_cutoff=cutoff)
+        if cutoff is None:
+            count = np.diff(self.edge_ptr).astype(np.int32)
+            return replace(self, bond_count=count, settings=settings)
         length = np.linalg.norm(self.displacement.astype(np.float64), axis=1)
-        # float32 vectors round their length by less than this
-        short = length <= (np.inf if cutoff is None else cutoff * (1 + 1e-6))
+        short = length <= cutoff * (1 + 1e-6)  # what float32 vectors round by
         total = np.concatenate([[0], np.cumsum(short)])
         count = np.diff(total[self.edge_ptr]).astype(np.int32)
         return replace(self, bond_count=count, settings=settings)

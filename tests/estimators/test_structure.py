@@ -145,7 +145,8 @@ def test_lone_heavy_element__one_hot__is_accepted(small):
 def test_graphs_as_x__keep_their_own_settings(data, small):
     graphs = StructureToGraph(cutoff=5.0, max_neighbors=6).fit_transform(data.X)
     model = small.model(cutoff=8.0, max_neighbors=12).fit(graphs, data.y)
-    assert model.graph_settings_ == graphs.settings
+    settings = model.graph_settings_
+    assert (settings.cutoff, settings.max_neighbors) == (5.0, 6)
     assert model.predict(graphs).shape == (24,)
     with pytest.raises(InvalidValueError, match=r"max_neighbors=12 instead of 6"):
         model.predict(data.X)
