@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils.elements import cgcnn_element_features
 
-__all__ = ["element_table"]
+__all__ = ["element_signature", "element_table"]
 
 N_ELEMENTS = 118
 
@@ -51,3 +52,19 @@ def element_table(features: Any) -> np.ndarray:
             f"an unused row 0, and at least one column; got shape {table.shape}."
         )
     return table
+
+
+def element_signature(features: Any) -> str:
+    """Identify element features by their name or their values.
+
+    Parameters
+    ----------
+    features : str or array-like
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(features, str):
+        return features
+    return sha256(element_table(features).tobytes()).hexdigest()
