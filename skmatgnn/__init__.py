@@ -20,6 +20,8 @@ _ESTIMATORS = (
     "ALIGNNRegressor",
     "CGCNNClassifier",
     "CGCNNRegressor",
+    "CrabNetClassifier",
+    "CrabNetRegressor",
     "GraphEmbedding",
     "make_rf_magpie",
 )

@@ -1,6 +1,7 @@
 """scikit-learn estimators on crystal structures and compositions."""
 
 from skmatgnn.estimators.composition import make_rf_magpie
+from skmatgnn.estimators.crabnet import CrabNetClassifier, CrabNetRegressor
 from skmatgnn.estimators.embedding import GraphEmbedding
 from skmatgnn.estimators.structure import (
     ALIGNNClassifier,
@@ -14,6 +15,8 @@ __all__ = [
     "ALIGNNRegressor",
     "CGCNNClassifier",
     "CGCNNRegressor",
+    "CrabNetClassifier",
+    "CrabNetRegressor",
     "GraphEmbedding",
     "make_rf_magpie",
 ]

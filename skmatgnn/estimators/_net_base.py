@@ -81,6 +81,7 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
     _module: ClassVar[type[nn.Module]]
     _architecture: ClassVar[tuple[str, ...]]
     _learnt: ClassVar[tuple[str, ...]] = ("net_", "target_scaler_")
+    _prediction_batch_size: ClassVar[int | None] = None  # that of training
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -251,7 +252,7 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
         dataset = self._make_dataset(self._ensure_samples(X), reset=False)
         module = self.net_.module_
         apply = module if function == "forward" else getattr(module, function)
-        return self.net_.apply(dataset, apply)
+        return self.net_.apply(dataset, apply, self._prediction_batch_size)
 
 
 def normalised_weight(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:

@@ -27,6 +27,8 @@ __all__ = ["NetClassifierMixin", "NetRegressorMixin"]
 class NetRegressorMixin(RegressorMixin):
     """fit, predict and score for real targets, several and partly unknown."""
 
+    _default_loss = "l1"
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
@@ -132,7 +134,7 @@ class NetRegressorMixin(RegressorMixin):
         return self.target_scaler_.transform(targets)
 
     def _criterion(self) -> dict[str, Any]:
-        loss = "l1" if self.loss == "auto" else self.loss
+        loss = self._default_loss if self.loss == "auto" else self.loss
         if loss == "cross_entropy":
             raise InvalidValueError(
                 "loss='cross_entropy' is for classifiers; use 'l1', 'mse' or 'huber'."

@@ -5,7 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from skmatgnn.nets._dataset import Labels
-from skmatgnn.nn.losses import REGRESSION_LOSSES, cross_entropy, masked_reduce
+from skmatgnn.nn.losses import (
+    REGRESSION_LOSSES,
+    cross_entropy,
+    masked_reduce,
+    robust_l1,
+)
 
 __all__ = ["ClassificationLoss", "RegressionLoss"]
 
@@ -15,7 +20,7 @@ class RegressionLoss(nn.Module):
 
     Parameters
     ----------
-    loss : {"l1", "mse", "huber"}, default="l1"
+    loss : {"l1", "mse", "huber", "robust_l1"}, default="l1"
     """
 
     def __init__(self, loss: str = "l1") -> None:
@@ -28,12 +33,15 @@ class RegressionLoss(nn.Module):
         Parameters
         ----------
         prediction : Tensor of shape (n, t)
+            For ``"robust_l1"`` of shape (n, 2 * t).
         labels : Labels
 
         Returns
         -------
         Tensor of shape ()
         """
+        if self.loss == "robust_l1":
+            return robust_l1(prediction, labels.target, labels.weight)
         return masked_reduce(
             REGRESSION_LOSSES[self.loss], prediction, labels.target, labels.weight
         )

@@ -332,7 +332,10 @@ class GraphNet(NeuralNet):
         self.history.record(f"{prefix}_batch_count", len(iterator))
 
     def apply(
-        self, dataset: DeviceDataset, function: Callable[[Any], Tensor]
+        self,
+        dataset: DeviceDataset,
+        function: Callable[[Any], Tensor],
+        batch_size: int | None = None,
     ) -> np.ndarray:
         """Evaluate a function of batches over a dataset, in its order.
 
@@ -341,6 +344,8 @@ class GraphNet(NeuralNet):
         dataset : DeviceDataset
         function : callable
             Of a batch's inputs; gives a tensor of shape (n_samples, d).
+        batch_size : int, optional
+            That of training by default.
 
         Returns
         -------
@@ -348,6 +353,7 @@ class GraphNet(NeuralNet):
         """
         self._set_training(False)
         iterator = self.get_iterator(dataset)
+        iterator.batch_size = batch_size or self.batch_size
         with (
             torch.inference_mode(),
             self.numerics(),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["REGRESSION_LOSSES", "cross_entropy", "masked_reduce"]
+__all__ = ["REGRESSION_LOSSES", "cross_entropy", "masked_reduce", "robust_l1"]
 
 Elementwise = Callable[[Tensor, Tensor], Tensor]
 
@@ -57,6 +57,47 @@ def masked_reduce(
     if weight is not None:
         values = values * weight.unsqueeze(-1)
     return (values * known).sum() / known.sum().clamp(min=1)
+
+
+def robust_l1(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """Average ``sqrt(2) |y - f| exp(-s) + s``, with a predicted log deviation ``s``.
+
+    This is, up to a constant, the negative log likelihood of a Laplace distribution
+    around ``f`` of standard deviation ``exp(s)``.
+
+    Parameters
+    ----------
+    prediction : Tensor of shape (n, 2 * t)
+        ``f`` of all targets, then ``s`` of all.
+    target : Tensor of shape (n, t)
+        NaN where unknown.
+    weight : Tensor of shape (n,), optional
+        Sample weights, of mean one over the training data.
+
+    Returns
+    -------
+    Tensor of shape ()
+
+    References
+    ----------
+    Kendall, Gal, "What Uncertainties Do We Need in Bayesian Deep Learning for Computer
+    Vision?", arXiv:1703.04977, section 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skmatgnn.nn.losses import robust_l1
+    >>> float(robust_l1(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0]])))
+    0.5
+    """
+    value, log_std = prediction.chunk(2, dim=1)
+
+    def elementwise(p: Tensor, t: Tensor) -> Tensor:
+        return 2**0.5 * (p - t).abs() * torch.exp(-log_std) + log_std
+
+    return masked_reduce(elementwise, value, target, weight)
 
 
 def cross_entropy(

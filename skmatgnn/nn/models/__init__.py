@@ -1,6 +1,7 @@
-"""Networks for crystal graphs."""
+"""Networks for crystal graphs and compositions."""
 
 from skmatgnn.nn.models.alignn import ALIGNN
 from skmatgnn.nn.models.cgcnn import CGCNN
+from skmatgnn.nn.models.crabnet import CrabNet
 
-__all__ = ["ALIGNN", "CGCNN"]
+__all__ = ["ALIGNN", "CGCNN", "CrabNet"]
