@@ -76,6 +76,7 @@ CRABNET_2021: MappingProxyType[str, Any] = MappingProxyType(
         "n_layers": 3,
         "n_heads": 4,
         "dim_feedforward": 2048,
+        "norm_first": False,
         "dropout": 0.1,
         "fraction_noise": 0.02,
         "loss": "robust_l1",

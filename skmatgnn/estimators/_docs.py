@@ -116,6 +116,9 @@ n_heads : int, default={n_heads}
     Attention heads in each layer.
 dim_feedforward : int or None, default={dim_feedforward}
     Width inside an attention layer; None is four times ``d_model``.
+norm_first : bool, default={norm_first}
+    Whether attention layers normalise their inputs; False normalises the sums after
+    them, as published.
 dropout : float, default={dropout}
     Share of values that are set to zero in training.
 element_features : str or array-like, default={element_features}
@@ -133,9 +136,11 @@ average_duplicates : bool, default={average_duplicates}
 
 COMPOSITION_TRAINING = f"""
 loss : str, default={{loss}}
-    What is minimised, on scaled targets. For a regressor ``"robust_l1"``, which learns
-    the spread of the targets along with them, and is what ``"auto"`` means, ``"l1"``,
-    ``"mse"`` or ``"huber"``; for a classifier ``"auto"`` or ``"cross_entropy"``.
+    What is minimised, on scaled targets. For a regressor ``"l1_with_std"``, the
+    absolute error and beside it the likelihood of its size, is what ``"auto"`` means;
+    ``"robust_l1"`` is the published likelihood of both together; ``"l1"``, ``"mse"``
+    and ``"huber"`` learn no spread. A classifier takes ``"auto"`` or
+    ``"cross_entropy"``.
 max_epochs : int, default={{max_epochs}}
     Passes over the data.
 batch_size : int or "auto", default={{batch_size}}

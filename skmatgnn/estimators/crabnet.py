@@ -27,6 +27,7 @@ from skmatgnn.estimators._net_base import (
 from skmatgnn.estimators._tasks import NetClassifierMixin, NetRegressorMixin
 from skmatgnn.nets import DeviceDataset, TokenDataset
 from skmatgnn.nn import CrabNet
+from skmatgnn.nn.losses import LOSSES_WITH_STD, REGRESSION_LOSSES
 from skmatgnn.preprocessing._formula import PackedCompositions, parse_compositions
 from skmatgnn.utils._sklearn import Interval, StrOptions
 from skmatgnn.utils.elements import ELEMENT_SYMBOLS
@@ -39,13 +40,14 @@ SMALLEST_BATCH, LARGEST_BATCH = 16, 512
 
 class BaseCrabNet(BaseNetEstimator):
     _module = CrabNet
-    _architecture = ("d_model", "n_layers", "n_heads", "dim_feedforward")
+    _architecture = ("d_model", "n_layers", "n_heads", "dim_feedforward", "norm_first")
     _prediction_batch_size = 1024
     _parameter_constraints: ClassVar[dict] = {
         "d_model": [POSITIVE],
         "n_layers": [Interval(Integral, 0, None, closed="left")],
         "n_heads": [POSITIVE],
         "dim_feedforward": [POSITIVE, None],
+        "norm_first": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "element_features": [
             StrOptions({"matscholar", "magpie", "one_hot"}),
@@ -54,7 +56,7 @@ class BaseCrabNet(BaseNetEstimator):
         "fraction_noise": [Interval(Real, 0, 1, closed="left")],
         "average_duplicates": ["boolean"],
         "loss": [
-            StrOptions({"auto", "robust_l1", "l1", "mse", "huber", "cross_entropy"})
+            StrOptions({"auto", *LOSSES_WITH_STD, *REGRESSION_LOSSES, "cross_entropy"})
         ],
         **TRAINING_CONSTRAINTS,
         "batch_size": [POSITIVE, StrOptions({"auto"})],
@@ -67,6 +69,7 @@ class BaseCrabNet(BaseNetEstimator):
         n_layers: int = 3,
         n_heads: int = 4,
         dim_feedforward: int | None = None,
+        norm_first: bool = True,
         dropout: float = 0.1,
         element_features: Any = "matscholar",
         fraction_noise: float = 0.02,
@@ -92,6 +95,7 @@ class BaseCrabNet(BaseNetEstimator):
         self.n_layers = n_layers
         self.n_heads = n_heads
         self.dim_feedforward = dim_feedforward
+        self.norm_first = norm_first
         self.dropout = dropout
         self.element_features = element_features
         self.fraction_noise = fraction_noise
@@ -178,17 +182,17 @@ class BaseCrabNet(BaseNetEstimator):
             "element_table": torch.tensor(self._element_table, dtype=torch.float32),
             "dropout": self.dropout,
             "fraction_noise": self.fraction_noise,
-            "uncertainty": self._is_robust(),
+            "uncertainty": self._learns_std(),
         }
 
-    def _is_robust(self) -> bool:
-        return self._criterion().get("criterion__loss") == "robust_l1"
+    def _learns_std(self) -> bool:
+        return self._criterion().get("criterion__loss") in LOSSES_WITH_STD
 
     def _signature(self) -> dict[str, Any]:
         return {
             **super()._signature(),
             "element_features": element_signature(self.element_features),
-            "loss": "robust_l1" if self._is_robust() else "other",
+            "loss": "with std" if self._learns_std() else "without",
         }
 
     def embed(self, X: Any) -> np.ndarray:
@@ -324,7 +328,7 @@ class CrabNetRegressor(NetRegressorMixin, BaseCrabNet):
     ((2,), (2,))
     """
 
-    _default_loss = "robust_l1"
+    _default_loss = "l1_with_std"
 
     def predict(
         self, X: Any, return_std: bool = False
@@ -350,13 +354,13 @@ class CrabNetRegressor(NetRegressorMixin, BaseCrabNet):
         Raises
         ------
         InvalidValueError
-            If ``return_std`` is asked of a model of another loss than ``"robust_l1"``.
+            If ``return_std`` is asked of a model whose loss does not learn it.
         """
         check_is_fitted(self)
         if return_std and not self.net_.module_.uncertainty:
             raise InvalidValueError(
-                "return_std=True needs loss='robust_l1', which learns the spread; the "
-                "model was trained with another loss."
+                "return_std=True needs loss='l1_with_std' or 'robust_l1', which learn "
+                "the spread; the model was trained with another loss."
             )
         outputs = self._apply(X, "forward")
         scaler, n = self.target_scaler_, self.n_outputs_

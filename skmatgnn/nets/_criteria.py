@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from skmatgnn.nets._dataset import Labels
 from skmatgnn.nn.losses import (
+    LOSSES_WITH_STD,
     REGRESSION_LOSSES,
     cross_entropy,
     masked_reduce,
-    robust_l1,
 )
 
 __all__ = ["ClassificationLoss", "RegressionLoss"]
@@ -20,7 +20,7 @@ class RegressionLoss(nn.Module):
 
     Parameters
     ----------
-    loss : {"l1", "mse", "huber", "robust_l1"}, default="l1"
+    loss : {"l1", "mse", "huber", "robust_l1", "l1_with_std"}, default="l1"
     """
 
     def __init__(self, loss: str = "l1") -> None:
@@ -33,15 +33,16 @@ class RegressionLoss(nn.Module):
         Parameters
         ----------
         prediction : Tensor of shape (n, t)
-            For ``"robust_l1"`` of shape (n, 2 * t).
+            Of shape (n, 2 * t) for the last two losses.
         labels : Labels
 
         Returns
         -------
         Tensor of shape ()
         """
-        if self.loss == "robust_l1":
-            return robust_l1(prediction, labels.target, labels.weight)
+        if self.loss in LOSSES_WITH_STD:
+            loss = LOSSES_WITH_STD[self.loss]
+            return loss(prediction, labels.target, labels.weight)
         return masked_reduce(
             REGRESSION_LOSSES[self.loss], prediction, labels.target, labels.weight
         )

@@ -87,11 +87,17 @@ def test_predict__std__is_in_original_units_and_follows_the_noise():
     assert small == pytest.approx(std / 1e3, rel=1e-2)
 
 
+def test_predict__std_of_the_published_loss__is_positive():
+    model = make_model(loss="robust_l1").fit(FORMULAS, Y)
+    _, std = model.predict(FORMULAS, return_std=True)
+    assert (std > 0).all()
+
+
 def test_predict__std_of_another_loss__is_refused():
     for loss in ("l1", "mse", "huber"):
         model = make_model(loss=loss).fit(FORMULAS, Y)
         assert model.predict(FORMULAS).shape == Y.shape
-        with pytest.raises(InvalidValueError, match="loss='robust_l1'"):
+        with pytest.raises(InvalidValueError, match="'l1_with_std' or 'robust_l1'"):
             model.predict(FORMULAS, return_std=True)
 
 
@@ -398,6 +404,7 @@ BAD_PARAMETERS = {
     "n_layers": [-1, None],
     "n_heads": [0, "4"],
     "dim_feedforward": [0, 1.5],
+    "norm_first": ["yes", None],
     "dropout": [-0.1, 1.0, None],
     "element_features": ["cgcnn", 3, None],
     "fraction_noise": [-0.1, 1, None],

@@ -9,7 +9,7 @@ import torch
 
 from skmatgnn.nets import TokenDataset
 from skmatgnn.nn import CrabNet, TokenBatch
-from skmatgnn.nn.losses import robust_l1
+from skmatgnn.nn.losses import l1_with_std, robust_l1
 from skmatgnn.nn.models.crabnet import FractionEncoding
 
 SAMPLES = [
@@ -75,10 +75,13 @@ def test_attention__weights__sum_to_one_and_pass_over_padding():
         )
 
 
-def test_attention__equals_torchs_encoder():
-    module = make_module(n_layers=1)
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_layer__either_norm__equals_torchs_encoder(norm_first):
+    module = make_module(n_layers=1, norm_first=norm_first)
     layer, batch = module.layers[0], make_batch(SAMPLES)
-    theirs = torch.nn.TransformerEncoderLayer(16, 4, 64, batch_first=True).double()
+    theirs = torch.nn.TransformerEncoderLayer(
+        16, 4, 64, batch_first=True, norm_first=norm_first
+    ).double()
     theirs.eval().requires_grad_(False)
     with torch.no_grad():
         pairs = {
@@ -172,3 +175,17 @@ def test_robust_l1__is_the_laplace_likelihood_and_skips_the_unknown():
     assert prediction.grad.isfinite().all()
     assert (prediction.grad[2, [1, 3]] == 0).all()
     assert (prediction.grad[1] == 0).all()
+
+
+def test_l1_with_std__gradients__are_those_of_the_error_and_of_the_likelihood():
+    rng = np.random.default_rng(1)
+    f, s, y = (torch.tensor(rng.normal(size=(5, 2))) for _ in range(3))
+    y[1, 0] = torch.nan
+    f.requires_grad_()
+    s.requires_grad_()
+    l1_with_std(torch.cat([f, s], dim=1), y).backward()
+    known = y.isfinite()
+    assert torch.equal(f.grad, torch.where(known, (f - y).sign(), 0.0) / 9)
+    alone = s.detach().clone().requires_grad_()
+    robust_l1(torch.cat([f.detach(), alone], dim=1), y).backward()
+    torch.testing.assert_close(s.grad, 0.3 * alone.grad)
