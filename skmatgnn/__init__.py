@@ -23,12 +23,16 @@ _ESTIMATORS = (
     "CrabNetClassifier",
     "CrabNetRegressor",
     "GraphEmbedding",
+    "MODNetClassifier",
+    "MODNetRegressor",
+    "MODNetSearchCV",
     "make_rf_magpie",
 )
 _MODULES = (
     "datasets",
     "errors",
     "estimators",
+    "feature_selection",
     "featurizers",
     "graphs",
     "inspection",

@@ -21,6 +21,13 @@ SMALL_CRABNET = {
     "random_state": 0,
     "precision": "float64",
 }
+SMALL_MODNET = {
+    "n_neurons": ((8,), (8,), (), ()),
+    "n_models": 2,
+    "max_epochs": 2,
+    "random_state": 0,
+    "precision": "float64",
+}
 # subsets of a batch agree to rounding, which the checks want below 1e-7
 GRAPH = {
     "max_epochs": 2,
@@ -38,6 +45,11 @@ def estimators():
         yield numeric_adapter(cgcnn)(**GRAPH, **SMALL_CGCNN)
         crabnet = getattr(skmatgnn, f"CrabNet{task}")
         yield numeric_adapter(crabnet, rows_to="formulas")(**SMALL_CRABNET)
+        modnet = getattr(skmatgnn, f"MODNet{task}")
+        yield numeric_adapter(modnet, rows_to="formulas")(**SMALL_MODNET)
+        # on tables the checks expect accuracy, too
+        trained = {**SMALL_MODNET, "max_epochs": 30, "lr": 2e-2, "bootstrap": True}
+        yield modnet(featurizer=None, n_features=8, **trained)
     model = skmatgnn.CGCNNRegressor(**GRAPH, **SMALL_CGCNN)
     yield numeric_adapter(skmatgnn.GraphEmbedding)(estimator=model)
     yield numeric_adapter(MagpieFeatures, rows_to="formulas")()

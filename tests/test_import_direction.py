@@ -22,9 +22,10 @@ ALLOWED = {
     "nets": {"errors", "utils", "_typing", "graphs", "nn", "nets"},
     "featurizers": {"errors", "utils", "_typing", "preprocessing", "featurizers"},
     "metrics": {"errors", "utils", "_typing", "preprocessing", "metrics"},
+    "feature_selection": {"errors", "utils", "_typing", "feature_selection"},
     "estimators": {
         *("errors", "utils", "_typing", "preprocessing", "featurizers", "graphs"),
-        *("nn", "nets", "estimators", "metrics"),
+        *("nn", "nets", "estimators", "metrics", "feature_selection"),
     },
 }
 FORBIDDEN = {
@@ -33,6 +34,7 @@ FORBIDDEN = {
     "utils": {"torch", "skorch"},
     "metrics": {"torch", "skorch"},
     "featurizers": {"torch", "skorch"},
+    "feature_selection": {"torch", "skorch"},
 }
 
 

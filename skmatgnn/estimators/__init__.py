@@ -3,6 +3,8 @@
 from skmatgnn.estimators.composition import make_rf_magpie
 from skmatgnn.estimators.crabnet import CrabNetClassifier, CrabNetRegressor
 from skmatgnn.estimators.embedding import GraphEmbedding
+from skmatgnn.estimators.modnet import MODNetClassifier, MODNetRegressor
+from skmatgnn.estimators.modnet_search import MODNetSearchCV
 from skmatgnn.estimators.structure import (
     ALIGNNClassifier,
     ALIGNNRegressor,
@@ -18,5 +20,8 @@ __all__ = [
     "CrabNetClassifier",
     "CrabNetRegressor",
     "GraphEmbedding",
+    "MODNetClassifier",
+    "MODNetRegressor",
+    "MODNetSearchCV",
     "make_rf_magpie",
 ]

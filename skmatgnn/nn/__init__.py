@@ -1,6 +1,6 @@
 """Networks in plain torch: nothing here knows scikit-learn, skorch or pymatgen."""
 
 from skmatgnn.nn._tokens import TokenBatch
-from skmatgnn.nn.models import ALIGNN, CGCNN, CrabNet
+from skmatgnn.nn.models import ALIGNN, CGCNN, CrabNet, MODNet
 
-__all__ = ["ALIGNN", "CGCNN", "CrabNet", "TokenBatch"]
+__all__ = ["ALIGNN", "CGCNN", "CrabNet", "MODNet", "TokenBatch"]
