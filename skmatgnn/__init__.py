@@ -20,7 +20,12 @@ _ESTIMATORS = (
     "ALIGNNRegressor",
     "CGCNNClassifier",
     "CGCNNRegressor",
+    "CrabNetClassifier",
+    "CrabNetRegressor",
     "GraphEmbedding",
+    "MODNetClassifier",
+    "MODNetRegressor",
+    "MODNetSearchCV",
     "make_rf_magpie",
 )
 _MODULES = (

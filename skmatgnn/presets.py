@@ -12,7 +12,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["ALIGNN_LARGE", "ALIGNN_STUDY", "CGCNN_2018"]
+__all__ = ["ALIGNN_LARGE", "ALIGNN_STUDY", "CGCNN_2018", "CRABNET_2021"]
 
 #: ALIGNN as Devi, Butler, Sai Gautam, npj Comput. Mater. 10, 300 (2024), trained it
 #: from scratch: the published architecture, squared error, 500 epochs.
@@ -65,5 +65,23 @@ CGCNN_2018: MappingProxyType[str, Any] = MappingProxyType(
         "batch_size": 256,
         "lr": 1e-2,
         "weight_decay": 0.0,
+    }
+)
+
+#: CrabNet's architecture as Wang, Kauwe, Murdock, Sparks, npj Comput. Mater. 7, 77
+#: (2021), published it, with its 300 epochs; the optimizer is ours.
+CRABNET_2021: MappingProxyType[str, Any] = MappingProxyType(
+    {
+        "d_model": 512,
+        "n_layers": 3,
+        "n_heads": 4,
+        "dim_feedforward": 2048,
+        "norm_first": False,
+        "dropout": 0.1,
+        "fraction_noise": 0.02,
+        "loss": "robust_l1",
+        "max_epochs": 300,
+        "batch_size": 256,
+        "lr": 3e-4,
     }
 )

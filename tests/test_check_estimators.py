@@ -9,6 +9,25 @@ from skmatgnn.testing import expected_failed_checks, numeric_adapter
 
 SMALL_ALIGNN = {"hidden_dim": 8, "embedding_dim": 8, "n_radial": 8, "n_angular": 4}
 SMALL_CGCNN = {"node_dim": 8, "hidden_dim": 8, "edge_step": 1.0}
+# noise depends on the number of rows, which weights and repetitions tell apart
+SMALL_CRABNET = {
+    "d_model": 8,
+    "n_layers": 1,
+    "n_heads": 2,
+    "dropout": 0.0,
+    "fraction_noise": 0.0,
+    "max_epochs": 2,
+    "batch_size": 1000,
+    "random_state": 0,
+    "precision": "float64",
+}
+SMALL_MODNET = {
+    "n_neurons": ((8,), (8,), (), ()),
+    "n_models": 2,
+    "max_epochs": 2,
+    "random_state": 0,
+    "precision": "float64",
+}
 # subsets of a batch agree to rounding, which the checks want below 1e-7
 GRAPH = {
     "max_epochs": 2,
@@ -24,6 +43,13 @@ def estimators():
         cgcnn = getattr(skmatgnn, f"CGCNN{task}")
         yield numeric_adapter(alignn)(**GRAPH, **SMALL_ALIGNN)
         yield numeric_adapter(cgcnn)(**GRAPH, **SMALL_CGCNN)
+        crabnet = getattr(skmatgnn, f"CrabNet{task}")
+        yield numeric_adapter(crabnet, rows_to="formulas")(**SMALL_CRABNET)
+        modnet = getattr(skmatgnn, f"MODNet{task}")
+        yield numeric_adapter(modnet, rows_to="formulas")(**SMALL_MODNET)
+        # on tables the checks expect accuracy, too
+        trained = {**SMALL_MODNET, "max_epochs": 30, "lr": 2e-2, "bootstrap": True}
+        yield modnet(featurizer=None, n_features=8, **trained)
     model = skmatgnn.CGCNNRegressor(**GRAPH, **SMALL_CGCNN)
     yield numeric_adapter(skmatgnn.GraphEmbedding)(estimator=model)
     yield numeric_adapter(MagpieFeatures, rows_to="formulas")()

@@ -25,7 +25,7 @@ ALLOWED = {
     "feature_selection": {"errors", "utils", "_typing", "feature_selection"},
     "estimators": {
         *("errors", "utils", "_typing", "preprocessing", "featurizers", "graphs"),
-        *("nn", "nets", "estimators", "metrics"),
+        *("nn", "nets", "estimators", "metrics", "feature_selection"),
     },
 }
 FORBIDDEN = {

@@ -3,13 +3,20 @@
 import numpy as np
 import pytest
 
-from skmatgnn import ALIGNNClassifier, ALIGNNRegressor, CGCNNRegressor, presets
+from skmatgnn import (
+    ALIGNNClassifier,
+    ALIGNNRegressor,
+    CGCNNRegressor,
+    CrabNetRegressor,
+    presets,
+)
 from skmatgnn.datasets import make_crystals
 
 CASES = [
     ("ALIGNN_STUDY", ALIGNNRegressor),
     ("ALIGNN_LARGE", ALIGNNRegressor),
     ("CGCNN_2018", CGCNNRegressor),
+    ("CRABNET_2021", CrabNetRegressor),
 ]
 
 

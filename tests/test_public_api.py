@@ -15,7 +15,7 @@ import pytest
 from sklearn.base import BaseEstimator, clone
 
 import skmatgnn
-from skmatgnn.estimators._base import BaseGraphEstimator
+from skmatgnn.estimators._net_base import BaseNetEstimator
 
 ROOT = Path(skmatgnn.__file__).parent
 PACKAGES = (
@@ -178,7 +178,7 @@ def test_estimator__defaults__satisfy_the_constraints_and_the_docs(cls):
     model._validate_params()
     assert clone(model).get_params() == model.get_params()
     for name, parameter in inspect.signature(cls).parameters.items():
-        if issubclass(cls, BaseGraphEstimator):
+        if issubclass(cls, BaseNetEstimator):
             assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
         entry = re.search(rf"^ *{name} : (.*(?:\n.*)?)", cls.__doc__, re.MULTILINE)[1]
         value = parameter.default

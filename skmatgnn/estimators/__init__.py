@@ -1,7 +1,10 @@
 """scikit-learn estimators on crystal structures and compositions."""
 
 from skmatgnn.estimators.composition import make_rf_magpie
+from skmatgnn.estimators.crabnet import CrabNetClassifier, CrabNetRegressor
 from skmatgnn.estimators.embedding import GraphEmbedding
+from skmatgnn.estimators.modnet import MODNetClassifier, MODNetRegressor
+from skmatgnn.estimators.modnet_search import MODNetSearchCV
 from skmatgnn.estimators.structure import (
     ALIGNNClassifier,
     ALIGNNRegressor,
@@ -14,6 +17,11 @@ __all__ = [
     "ALIGNNRegressor",
     "CGCNNClassifier",
     "CGCNNRegressor",
+    "CrabNetClassifier",
+    "CrabNetRegressor",
     "GraphEmbedding",
+    "MODNetClassifier",
+    "MODNetRegressor",
+    "MODNetSearchCV",
     "make_rf_magpie",
 ]

@@ -7,7 +7,7 @@ from inspect import cleandoc, signature
 from textwrap import indent
 from typing import TypeVar
 
-__all__ = ["document"]
+__all__ = ["FITTED", "TRAINING", "document", "fill_sections"]
 
 T = TypeVar("T", bound=type)
 
@@ -57,17 +57,7 @@ norm : {"layer", "batch"}, default={norm}
     Normalisation; ``"batch"`` as published.
 """
 
-TRAINING = """
-element_features : {"cgcnn", "one_hot"} or array-like, default={element_features}
-    Features of the elements: the 92 of CGCNN (up to fermium), a 1 for each element
-    (all 118), or a table whose row ``Z`` describes the element of atomic number ``Z``.
-loss : {"auto", "l1", "mse", "huber", "cross_entropy"}, default={loss}
-    What is minimised, on scaled targets. ``"auto"`` is ``"l1"`` for a regressor and
-    ``"cross_entropy"``, the only choice, for a classifier.
-max_epochs : int, default={max_epochs}
-    Passes over the data.
-batch_size : int, default={batch_size}
-    Most crystals in a batch.
+COMMON = """
 lr : float, default={lr}
     Peak learning rate of AdamW.
 lr_schedule : {"one_cycle", "constant"}, default={lr_schedule}
@@ -96,10 +86,84 @@ callbacks : list of skorch callbacks or None, default={callbacks}
 net_params : dict or None, default={net_params}
     Anything else for :class:`skorch.NeuralNet`, for example
     ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
-n_jobs : int or None, default={n_jobs}
+"""
+
+TRAINING = f"""
+element_features : {{"cgcnn", "one_hot"}} or array-like, default={{element_features}}
+    Features of the elements: the 92 of CGCNN (up to fermium), a 1 for each element
+    (all 118), or a table whose row ``Z`` describes the element of atomic number ``Z``.
+loss : {{"auto", "l1", "mse", "huber", "cross_entropy"}}, default={{loss}}
+    What is minimised, on scaled targets. ``"auto"`` is ``"l1"`` for a regressor and
+    ``"cross_entropy"``, the only choice, for a classifier.
+max_epochs : int, default={{max_epochs}}
+    Passes over the data.
+batch_size : int, default={{batch_size}}
+    Most crystals in a batch.
+{COMMON.strip()}
+n_jobs : int or None, default={{n_jobs}}
     Processes that build graphs.
-verbose : bool, default={verbose}
+verbose : bool, default={{verbose}}
     Whether to show progress.
+"""
+
+CRABNET = """
+d_model : int, default={d_model}
+    Width of the element tokens; a multiple of four and of ``n_heads``. The residual
+    network after the attention has layers of 2, 1, 1/2 and 1/4 times this width.
+n_layers : int, default={n_layers}
+    Attention layers.
+n_heads : int, default={n_heads}
+    Attention heads in each layer.
+dim_feedforward : int or None, default={dim_feedforward}
+    Width inside an attention layer; None is four times ``d_model``.
+norm_first : bool, default={norm_first}
+    Whether attention layers normalise their inputs; False normalises the sums after
+    them, as published.
+dropout : float, default={dropout}
+    Share of values that are set to zero in training.
+element_features : str or array-like, default={element_features}
+    Features of the elements: ``"matscholar"``, 200 learnt from abstracts (up to
+    lawrencium); ``"magpie"``, 22 properties; ``"one_hot"``, a 1 for each element (all
+    118); or a table whose row ``Z`` describes the element of atomic number ``Z``.
+    Columns are standardised over the elements, but for ``"one_hot"``.
+fraction_noise : float, default={fraction_noise}
+    In training each fraction is multiplied by one plus this times a normal number.
+average_duplicates : bool, default={average_duplicates}
+    Whether rows of the same composition ("LiFePO4" and "Li2Fe2P2O8") become one, with
+    their mean target and the sum of their weights. Rows of different ``groups`` stay
+    apart, and so do rows of different class.
+"""
+
+COMPOSITION_TRAINING = f"""
+loss : str, default={{loss}}
+    What is minimised, on scaled targets. For a regressor ``"l1_with_std"``, the
+    absolute error and beside it the likelihood of its size, is what ``"auto"`` means;
+    ``"robust_l1"`` is the published likelihood of both together; ``"l1"``, ``"mse"``
+    and ``"huber"`` learn no spread. A classifier takes ``"auto"`` or
+    ``"cross_entropy"``.
+max_epochs : int, default={{max_epochs}}
+    Passes over the data.
+batch_size : int or "auto", default={{batch_size}}
+    Most compositions in a batch; ``"auto"`` follows the size of the data: the power of
+    two that is closest to a 32nd of it, from 16 to 512.
+{COMMON.strip()}
+verbose : bool, default={{verbose}}
+    Whether to show progress.
+"""
+
+COMPOSITION_FITTED = """
+net_ : GraphNet
+    The trained skorch net; ``net_.module_`` is the torch module.
+n_outputs_ : int
+    Targets, or classes.
+history_ : list of dict
+    Losses and seconds of each epoch.
+n_epochs_ : int
+    Epochs that were run.
+best_epoch_ : int
+    Epoch whose weights are kept, counted from 1.
+device_ : str
+    Device that trained.
 """
 
 FITTED = """
@@ -119,7 +183,8 @@ device_ : str
     Device that trained.
 """
 
-ARCHITECTURES = {"alignn": ALIGNN, "cgcnn": CGCNN}
+ARCHITECTURES = {"alignn": ALIGNN, "cgcnn": CGCNN, "crabnet": CRABNET}
+ON_COMPOSITIONS = {"crabnet"}
 
 
 def document(architecture: str) -> Callable[[T], T]:
@@ -127,7 +192,7 @@ def document(architecture: str) -> Callable[[T], T]:
 
     Parameters
     ----------
-    architecture : {"alignn", "cgcnn"}
+    architecture : {"alignn", "cgcnn", "crabnet"}
 
     Returns
     -------
@@ -140,6 +205,24 @@ def document(architecture: str) -> Callable[[T], T]:
         "training": TRAINING,
         "fitted": FITTED,
     }
+    if architecture in ON_COMPOSITIONS:
+        sections |= {"training": COMPOSITION_TRAINING, "fitted": COMPOSITION_FITTED}
+    return fill_sections(sections)
+
+
+def fill_sections(sections: dict[str, str]) -> Callable[[T], T]:
+    """Fill sections, and the defaults in them, of a class docstring.
+
+    Parameters
+    ----------
+    sections : dict of str to str
+        Text of each by the name that stands in braces.
+
+    Returns
+    -------
+    callable
+        A class decorator.
+    """
 
     def fill(cls: T) -> T:
         doc = cleandoc(cls.__doc__ or "")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from skmatgnn.errors import InvalidValueError
-from skmatgnn.utils.elements import cgcnn_element_features
+from skmatgnn.utils.elements import (
+    cgcnn_element_features,
+    magpie_element_table,
+    matscholar_element_features,
+)
 
-__all__ = ["element_table"]
+__all__ = ["element_signature", "element_table", "standardised"]
 
 N_ELEMENTS = 118
 
@@ -19,7 +24,8 @@ def element_table(features: Any) -> np.ndarray:
 
     Parameters
     ----------
-    features : {"cgcnn", "one_hot"} or array-like of shape (n_elements + 1, d)
+    features : {"cgcnn", "one_hot", "matscholar", "magpie"} or array-like
+        An array has the shape (n_elements + 1, d).
         Row ``Z`` of an array describes the element of atomic number ``Z``; a row
         with NaN marks an element that cannot be used.
 
@@ -33,16 +39,12 @@ def element_table(features: Any) -> np.ndarray:
         If it is an array of another shape, or not of numbers.
     """
     if isinstance(features, str):
-        if features == "one_hot":
-            table = np.eye(N_ELEMENTS + 1)
-            table[0] = np.nan
-            return table
-        return cgcnn_element_features()
+        return NAMED_TABLES[features]()
     try:
         table = np.asarray(features, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidValueError(
-            "element_features must be 'cgcnn', 'one_hot' or a table of numbers; could "
+            "element_features must be one of the names or a table of numbers; could "
             f"not convert it ({error})."
         ) from error
     if table.ndim != 2 or len(table) < 2 or table.shape[1] == 0:
@@ -51,3 +53,59 @@ def element_table(features: Any) -> np.ndarray:
             f"an unused row 0, and at least one column; got shape {table.shape}."
         )
     return table
+
+
+def element_signature(features: Any) -> str:
+    """Identify element features by their name or their values.
+
+    Parameters
+    ----------
+    features : str or array-like
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(features, str):
+        return features
+    return sha256(element_table(features).tobytes()).hexdigest()
+
+
+def standardised(table: np.ndarray) -> np.ndarray:
+    """Bring the columns of a table to mean zero and variance one over the elements.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_elements + 1, d)
+        NaN in the rows of elements that cannot be used.
+
+    Returns
+    -------
+    ndarray of shape (n_elements + 1, d)
+        Constant columns are zero.
+    """
+    known = table[np.isfinite(table).all(axis=1)]
+    if len(known) == 0:
+        return table
+    spread = known.std(axis=0)
+    return (table - known.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+
+
+def _one_hot() -> np.ndarray:
+    table = np.eye(N_ELEMENTS + 1)
+    table[0] = np.nan
+    return table
+
+
+def _magpie() -> np.ndarray:
+    known = np.isfinite(magpie_element_table()).mean(axis=1) > MOST
+    return np.where(known[:, None], magpie_element_table(impute_nan=True), np.nan)
+
+
+MOST = 0.5
+NAMED_TABLES = {
+    "cgcnn": cgcnn_element_features,
+    "one_hot": _one_hot,
+    "matscholar": matscholar_element_features,
+    "magpie": _magpie,
+}

@@ -1,8 +1,8 @@
-"""Regression and classification on top of the graph estimators."""
+"""Regression and classification on top of the estimators with a network."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import softmax
@@ -21,11 +21,13 @@ from skmatgnn.utils.validation import (
     to_object_array,
 )
 
-__all__ = ["GraphClassifierMixin", "GraphRegressorMixin"]
+__all__ = ["NetClassifierMixin", "NetRegressorMixin"]
 
 
-class GraphRegressorMixin(RegressorMixin):
+class NetRegressorMixin(RegressorMixin):
     """fit, predict and score for real targets, several and partly unknown."""
+
+    _default_loss = "l1"
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -36,15 +38,16 @@ class GraphRegressorMixin(RegressorMixin):
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
-    ) -> GraphRegressorMixin:
+    ) -> Self:
         """Train.
 
         Parameters
         ----------
-        X : sequence of n structures or graphs
-            List, tuple, 1-D object array, Series, one-column frame, StructureArray
-            or GraphArray of pymatgen Structure, ase Atoms, or graphs from
-            StructureToGraph.
+        X : sequence of n materials
+            List, tuple, 1-D object array, Series or one-column frame. Structure
+            estimators take pymatgen Structure, ase Atoms or graphs from
+            StructureToGraph (also packed, as StructureArray or GraphArray);
+            composition estimators take formulas, Composition or Structure.
         y : array-like of shape (n,) or (n, t)
             Targets, in any unit. NaN in a 2-D y means "not known" and is skipped.
         sample_weight : array-like of shape (n,), optional
@@ -64,14 +67,12 @@ class GraphRegressorMixin(RegressorMixin):
         return self._fit(X, y, sample_weight, groups)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None
-    ) -> GraphRegressorMixin:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one more epoch, with the same optimizer and target scaling.
 
         Parameters
         ----------
-        X : sequence of n structures or graphs
+        X : sequence of n materials
         y : array-like of shape (n,) or (n, t)
         sample_weight : array-like of shape (n,), optional
 
@@ -86,7 +87,7 @@ class GraphRegressorMixin(RegressorMixin):
 
         Parameters
         ----------
-        X : sequence of n structures or graphs
+        X : sequence of n materials
 
         Returns
         -------
@@ -102,7 +103,7 @@ class GraphRegressorMixin(RegressorMixin):
 
         Parameters
         ----------
-        X : sequence of n structures or graphs
+        X : sequence of n materials
         y : array-like of shape (n,) or (n, t)
             NaN where unknown.
         sample_weight : array-like of shape (n,), optional
@@ -133,7 +134,7 @@ class GraphRegressorMixin(RegressorMixin):
         return self.target_scaler_.transform(targets)
 
     def _criterion(self) -> dict[str, Any]:
-        loss = "l1" if self.loss == "auto" else self.loss
+        loss = self._default_loss if self.loss == "auto" else self.loss
         if loss == "cross_entropy":
             raise InvalidValueError(
                 "loss='cross_entropy' is for classifiers; use 'l1', 'mse' or 'huber'."
@@ -141,7 +142,7 @@ class GraphRegressorMixin(RegressorMixin):
         return {"criterion": RegressionLoss, "criterion__loss": loss}
 
 
-class GraphClassifierMixin(ClassifierMixin):
+class NetClassifierMixin(ClassifierMixin):
     """fit, predict and predict_proba for class labels."""
 
     def __sklearn_tags__(self) -> Tags:
@@ -152,15 +153,16 @@ class GraphClassifierMixin(ClassifierMixin):
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
-    ) -> GraphClassifierMixin:
+    ) -> Self:
         """Train.
 
         Parameters
         ----------
-        X : sequence of n structures or graphs
-            List, tuple, 1-D object array, Series, one-column frame, StructureArray
-            or GraphArray of pymatgen Structure, ase Atoms, or graphs from
-            StructureToGraph.
+        X : sequence of n materials
+            List, tuple, 1-D object array, Series or one-column frame. Structure
+            estimators take pymatgen Structure, ase Atoms or graphs from
+            StructureToGraph (also packed, as StructureArray or GraphArray);
+            composition estimators take formulas, Composition or Structure.
         y : array-like of shape (n,)
             Class labels.
         sample_weight : array-like of shape (n,), optional
@@ -182,12 +184,12 @@ class GraphClassifierMixin(ClassifierMixin):
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> GraphClassifierMixin:
+    ) -> Self:
         """Train for one more epoch with the same optimizer.
 
         Parameters
         ----------
-        X : sequence of n structures or graphs
+        X : sequence of n materials
         y : array-like of shape (n,)
         classes : array-like of shape (n_classes,), optional
             All labels that will ever come; needed in the first call if ``y`` lacks
@@ -205,7 +207,7 @@ class GraphClassifierMixin(ClassifierMixin):
 
         Parameters
         ----------
-        X : sequence of n structures or graphs
+        X : sequence of n materials
 
         Returns
         -------
@@ -219,7 +221,7 @@ class GraphClassifierMixin(ClassifierMixin):
 
         Parameters
         ----------
-        X : sequence of n structures or graphs
+        X : sequence of n materials
 
         Returns
         -------

@@ -10,7 +10,7 @@ import torch
 from skmatgnn._typing import RandomState
 from skmatgnn.estimators._base import COMMON_CONSTRAINTS, BaseGraphEstimator
 from skmatgnn.estimators._docs import document
-from skmatgnn.estimators._tasks import GraphClassifierMixin, GraphRegressorMixin
+from skmatgnn.estimators._tasks import NetClassifierMixin, NetRegressorMixin
 from skmatgnn.nn import ALIGNN, CGCNN
 from skmatgnn.utils._sklearn import Interval, StrOptions
 
@@ -189,7 +189,7 @@ class BaseCGCNN(BaseGraphEstimator):
 
 
 @document("alignn")
-class ALIGNNRegressor(GraphRegressorMixin, BaseALIGNN):
+class ALIGNNRegressor(NetRegressorMixin, BaseALIGNN):
     """Predict properties of crystals with the atomistic line graph neural network.
 
     ALIGNN passes messages between bonded atoms and between bonds that share an atom,
@@ -240,7 +240,7 @@ class ALIGNNRegressor(GraphRegressorMixin, BaseALIGNN):
 
 
 @document("alignn")
-class ALIGNNClassifier(GraphClassifierMixin, BaseALIGNN):
+class ALIGNNClassifier(NetClassifierMixin, BaseALIGNN):
     """Classify crystals with the atomistic line graph neural network.
 
     Parameters
@@ -276,7 +276,7 @@ class ALIGNNClassifier(GraphClassifierMixin, BaseALIGNN):
 
 
 @document("cgcnn")
-class CGCNNRegressor(GraphRegressorMixin, BaseCGCNN):
+class CGCNNRegressor(NetRegressorMixin, BaseCGCNN):
     """Predict properties of crystals with the crystal graph convolutional network.
 
     Parameters
@@ -313,7 +313,7 @@ class CGCNNRegressor(GraphRegressorMixin, BaseCGCNN):
 
 
 @document("cgcnn")
-class CGCNNClassifier(GraphClassifierMixin, BaseCGCNN):
+class CGCNNClassifier(NetClassifierMixin, BaseCGCNN):
     """Classify crystals with the crystal graph convolutional network.
 
     Parameters

@@ -7,13 +7,20 @@ from skmatgnn.nets._callbacks import (
     OneCycle,
     ProgressBar,
 )
-from skmatgnn.nets._dataset import GraphDataset, GraphIterator
+from skmatgnn.nets._dataset import (
+    DeviceDataset,
+    GraphDataset,
+    GraphIterator,
+    TableDataset,
+    TokenDataset,
+)
 from skmatgnn.nets._graph_net import GraphNet, TrainingInterruptedWarning
 from skmatgnn.nets._split import HoldOut
 
 __all__ = [
     "BestModel",
     "CalibrateNorm",
+    "DeviceDataset",
     "EarlyStop",
     "GraphDataset",
     "GraphIterator",
@@ -21,5 +28,7 @@ __all__ = [
     "HoldOut",
     "OneCycle",
     "ProgressBar",
+    "TableDataset",
+    "TokenDataset",
     "TrainingInterruptedWarning",
 ]

@@ -86,7 +86,7 @@ class CalibrateNorm(Callback):
         Parameters
         ----------
         net : GraphNet
-        dataset_train : GraphDataset
+        dataset_train : DeviceDataset
         **_ : object
         """
         self.dataset_ = dataset_train
@@ -159,7 +159,7 @@ class OneCycle(Callback):
         Parameters
         ----------
         net : GraphNet
-        X : GraphDataset
+        X : DeviceDataset
         **_ : object
         """
         self.scheduler_ = None
@@ -176,7 +176,7 @@ class OneCycle(Callback):
         Parameters
         ----------
         net : GraphNet
-        dataset_train : GraphDataset
+        dataset_train : DeviceDataset
         **_ : object
         """
         if net.lr_schedule == "constant" or self.scheduler_ is not None:

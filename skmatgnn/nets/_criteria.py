@@ -5,7 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from skmatgnn.nets._dataset import Labels
-from skmatgnn.nn.losses import REGRESSION_LOSSES, cross_entropy, masked_reduce
+from skmatgnn.nn.losses import (
+    LOSSES_WITH_STD,
+    REGRESSION_LOSSES,
+    cross_entropy,
+    masked_reduce,
+)
 
 __all__ = ["ClassificationLoss", "RegressionLoss"]
 
@@ -15,7 +20,7 @@ class RegressionLoss(nn.Module):
 
     Parameters
     ----------
-    loss : {"l1", "mse", "huber"}, default="l1"
+    loss : {"l1", "mse", "huber", "robust_l1", "l1_with_std"}, default="l1"
     """
 
     def __init__(self, loss: str = "l1") -> None:
@@ -28,12 +33,16 @@ class RegressionLoss(nn.Module):
         Parameters
         ----------
         prediction : Tensor of shape (n, t)
+            Of shape (n, 2 * t) for the last two losses.
         labels : Labels
 
         Returns
         -------
         Tensor of shape ()
         """
+        if self.loss in LOSSES_WITH_STD:
+            loss = LOSSES_WITH_STD[self.loss]
+            return loss(prediction, labels.target, labels.weight)
         return masked_reduce(
             REGRESSION_LOSSES[self.loss], prediction, labels.target, labels.weight
         )

@@ -1,4 +1,4 @@
-"""The skorch net that trains on crystal graphs."""
+"""The skorch net that trains on graphs, tokens or tables."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor
 
-from skmatgnn.graphs import GraphBatch
-from skmatgnn.nets._dataset import GraphDataset, GraphIterator, Labels
+from skmatgnn.nets._dataset import DeviceDataset, GraphIterator, Labels
 from skmatgnn.nets._precision import module_dtype, numerics
 from skmatgnn.nets._seeding import initialize_weights
 
@@ -86,29 +85,29 @@ class GraphNet(NeuralNet):
         self.shuffle_state_ = np.random.RandomState(self.seed)
         return self
 
-    def get_dataset(self, X: GraphDataset, y: Any = None) -> GraphDataset:
+    def get_dataset(self, X: DeviceDataset, y: Any = None) -> DeviceDataset:
         """Let datasets pass.
 
         Parameters
         ----------
-        X : GraphDataset
+        X : DeviceDataset
         y : object
             Ignored; the dataset holds the targets.
 
         Returns
         -------
-        GraphDataset
+        DeviceDataset
         """
         return X
 
     def get_iterator(
-        self, dataset: GraphDataset, training: bool = False
+        self, dataset: DeviceDataset, training: bool = False
     ) -> GraphIterator:
         """Make batches on the device.
 
         Parameters
         ----------
-        dataset : GraphDataset
+        dataset : DeviceDataset
         training : bool, default=False
             Whether to shuffle.
 
@@ -124,18 +123,19 @@ class GraphNet(NeuralNet):
             random_state=self.shuffle_state_ if training else None,
         )
 
-    def infer(self, x: GraphBatch, **fit_params: Any) -> Tensor:
+    def infer(self, x: Any, **fit_params: Any) -> Tensor:
         """Run the network.
 
         Parameters
         ----------
-        x : GraphBatch
+        x : object
+            Inputs of a batch, such as a GraphBatch.
         **fit_params : object
             Ignored.
 
         Returns
         -------
-        Tensor of shape (n_graphs, n_outputs)
+        Tensor of shape (n_samples, n_outputs)
         """
         return self.module_(x)
 
@@ -146,7 +146,7 @@ class GraphNet(NeuralNet):
 
         Parameters
         ----------
-        y_pred : Tensor of shape (n_graphs, n_outputs)
+        y_pred : Tensor of shape (n_samples, n_outputs)
         y_true : Labels
         X : object
             Ignored.
@@ -160,7 +160,7 @@ class GraphNet(NeuralNet):
         return self.criterion_(y_pred.to(y_true.target.dtype), y_true)
 
     def partial_fit(
-        self, X: GraphDataset, y: Any = None, classes: Any = None, **fit_params: Any
+        self, X: DeviceDataset, y: Any = None, classes: Any = None, **fit_params: Any
     ) -> GraphNet:
         """Train on from the present weights.
 
@@ -168,7 +168,7 @@ class GraphNet(NeuralNet):
 
         Parameters
         ----------
-        X : GraphDataset
+        X : DeviceDataset
         y : object
             Ignored; the dataset holds the targets.
         classes : object
@@ -195,13 +195,13 @@ class GraphNet(NeuralNet):
         return self
 
     def fit_loop(
-        self, X: GraphDataset, y: Any = None, epochs: int | None = None, **_: Any
+        self, X: DeviceDataset, y: Any = None, epochs: int | None = None, **_: Any
     ) -> GraphNet:
         """Train; Ctrl-C ends it and keeps the best model so far.
 
         Parameters
         ----------
-        X : GraphDataset
+        X : DeviceDataset
         y : object
             Ignored.
         epochs : int, optional
@@ -266,7 +266,7 @@ class GraphNet(NeuralNet):
         finally:
             self.max_epochs = before
 
-    def _run_epochs(self, train: GraphDataset, valid: GraphDataset | None) -> None:
+    def _run_epochs(self, train: DeviceDataset, valid: DeviceDataset | None) -> None:
         datasets = {"dataset_train": train, "dataset_valid": valid}
         iterator_train = self.get_iterator(train, training=True)
         iterator_valid = None if valid is None else self.get_iterator(valid)
@@ -332,15 +332,20 @@ class GraphNet(NeuralNet):
         self.history.record(f"{prefix}_batch_count", len(iterator))
 
     def apply(
-        self, dataset: GraphDataset, function: Callable[[GraphBatch], Tensor]
+        self,
+        dataset: DeviceDataset,
+        function: Callable[[Any], Tensor],
+        batch_size: int | None = None,
     ) -> np.ndarray:
         """Evaluate a function of batches over a dataset, in its order.
 
         Parameters
         ----------
-        dataset : GraphDataset
+        dataset : DeviceDataset
         function : callable
-            Of a GraphBatch; gives a tensor of shape (n_graphs, d).
+            Of a batch's inputs; gives a tensor of shape (n_samples, d).
+        batch_size : int, optional
+            That of training by default.
 
         Returns
         -------
@@ -348,6 +353,7 @@ class GraphNet(NeuralNet):
         """
         self._set_training(False)
         iterator = self.get_iterator(dataset)
+        iterator.batch_size = batch_size or self.batch_size
         with (
             torch.inference_mode(),
             self.numerics(),
@@ -356,19 +362,19 @@ class GraphNet(NeuralNet):
             return torch.cat(parts).cpu().numpy()
 
     def forward_iter(
-        self, X: GraphDataset, training: bool = False, device: str = "cpu"
+        self, X: DeviceDataset, training: bool = False, device: str = "cpu"
     ) -> Iterator[Tensor]:
         """Yield the outputs batch by batch, as skorch does.
 
         Parameters
         ----------
-        X : GraphDataset
+        X : DeviceDataset
         training : bool, default=False
         device : str, default="cpu"
 
         Yields
         ------
-        Tensor of shape (n_graphs, n_outputs)
+        Tensor of shape (n_samples, n_outputs)
         """
         for batch in self.get_iterator(self.get_dataset(X)):
             yield self.evaluation_step(batch, training=training).to(device)

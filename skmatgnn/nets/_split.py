@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 
-from skmatgnn.nets._dataset import GraphDataset
+from skmatgnn.nets._dataset import DeviceDataset
 
 __all__ = ["HoldOut"]
 
@@ -28,13 +28,13 @@ class HoldOut:
         self.random_state = random_state
 
     def __call__(
-        self, dataset: GraphDataset, y: Any = None, **_: Any
-    ) -> tuple[GraphDataset, GraphDataset | None]:
+        self, dataset: DeviceDataset, y: Any = None, **_: Any
+    ) -> tuple[DeviceDataset, DeviceDataset | None]:
         """Split.
 
         Parameters
         ----------
-        dataset : GraphDataset
+        dataset : DeviceDataset
         y : object
             Ignored.
         **_ : object
@@ -42,7 +42,7 @@ class HoldOut:
 
         Returns
         -------
-        train, valid : GraphDataset
+        train, valid : DeviceDataset
             ``valid`` is None where there is nothing to spare: a single sample or
             group.
         """

@@ -1,5 +1,6 @@
 """Networks in plain torch: nothing here knows scikit-learn, skorch or pymatgen."""
 
-from skmatgnn.nn.models import ALIGNN, CGCNN
+from skmatgnn.nn._tokens import TokenBatch
+from skmatgnn.nn.models import ALIGNN, CGCNN, CrabNet, MODNet
 
-__all__ = ["ALIGNN", "CGCNN"]
+__all__ = ["ALIGNN", "CGCNN", "CrabNet", "MODNet", "TokenBatch"]

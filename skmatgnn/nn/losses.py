@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["REGRESSION_LOSSES", "cross_entropy", "masked_reduce"]
+__all__ = [
+    "LOSSES_WITH_STD",
+    "REGRESSION_LOSSES",
+    "cross_entropy",
+    "l1_with_std",
+    "masked_reduce",
+    "robust_l1",
+]
 
 Elementwise = Callable[[Tensor, Tensor], Tensor]
 
@@ -57,6 +64,95 @@ def masked_reduce(
     if weight is not None:
         values = values * weight.unsqueeze(-1)
     return (values * known).sum() / known.sum().clamp(min=1)
+
+
+def robust_l1(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """Average ``sqrt(2) |y - f| exp(-s) + s``, with a predicted log deviation ``s``.
+
+    This is, up to a constant, the negative log likelihood of a Laplace distribution
+    around ``f`` of standard deviation ``exp(s)``.
+
+    Parameters
+    ----------
+    prediction : Tensor of shape (n, 2 * t)
+        ``f`` of all targets, then ``s`` of all.
+    target : Tensor of shape (n, t)
+        NaN where unknown.
+    weight : Tensor of shape (n,), optional
+        Sample weights, of mean one over the training data.
+
+    Returns
+    -------
+    Tensor of shape ()
+
+    References
+    ----------
+    Kendall, Gal, "What Uncertainties Do We Need in Bayesian Deep Learning for Computer
+    Vision?", arXiv:1703.04977, section 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skmatgnn.nn.losses import robust_l1
+    >>> float(robust_l1(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0]])))
+    0.5
+    """
+    value, log_std = prediction.chunk(2, dim=1)
+    return masked_reduce(
+        lambda p, t: _laplace((p - t).abs(), log_std), value, target, weight
+    )
+
+
+def l1_with_std(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """Average the absolute error, and apart from it the likelihood of its size.
+
+    ``|y - f| + 0.3 (sqrt(2) |y - f| exp(-s) + s)``, of which the second part has no
+    gradient with respect to ``f``. In `robust_l1` targets that are met well, such as
+    the many gaps of exactly zero of metals, outweigh all others.
+
+    Parameters
+    ----------
+    prediction : Tensor of shape (n, 2 * t)
+        ``f`` of all targets, then ``s`` of all.
+    target : Tensor of shape (n, t)
+        NaN where unknown.
+    weight : Tensor of shape (n,), optional
+        Sample weights, of mean one over the training data.
+
+    Returns
+    -------
+    Tensor of shape ()
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skmatgnn.nn.losses import l1_with_std
+    >>> float(l1_with_std(torch.tensor([[3.0, 0.0]]), torch.tensor([[3.0]])))
+    0.0
+    """
+    value, log_std = prediction.chunk(2, dim=1)
+
+    def elementwise(p: Tensor, t: Tensor) -> Tensor:
+        error = (p - t).abs()
+        return error + SHARE_OF_STD * _laplace(error.detach(), log_std)
+
+    return masked_reduce(elementwise, value, target, weight)
+
+
+def _laplace(error: Tensor, log_std: Tensor) -> Tensor:
+    return 2**0.5 * error * torch.exp(-log_std) + log_std
+
+
+SHARE_OF_STD = 0.3
+
+LOSSES_WITH_STD: dict[str, Callable[..., Tensor]] = {
+    "robust_l1": robust_l1,
+    "l1_with_std": l1_with_std,
+}
 
 
 def cross_entropy(

@@ -203,7 +203,12 @@ def expected_failed_checks(estimator: Any) -> dict[str, str]:
     dict of str to str
         Name of a check to the reason.
     """
-    if getattr(estimator, "norm", None) != "batch":
+    if getattr(estimator, "norm", None) == "batch":
+        reason = "batch statistics count samples of zero weight and not repeated ones"
+    elif getattr(estimator, "bootstrap", False):
+        reason = "draws of rows differ where rows are repeated"
+    elif getattr(estimator, "n_features", None) is not None:
+        reason = "features are ranked by rows, whatever their weight"
+    else:
         return {}
-    reason = "batch statistics count samples of zero weight and not repeated ones"
     return {"check_sample_weight_equivalence_on_dense_data": reason}

@@ -27,6 +27,7 @@ __all__ = [
     "N_ELEMENTS",
     "cgcnn_element_features",
     "magpie_element_table",
+    "matscholar_element_features",
 ]
 
 N_ELEMENTS = 118
@@ -146,6 +147,40 @@ def cgcnn_element_features() -> FloatArray:
     table = np.full((N_ELEMENTS + 1, len(next(iter(rows.values())))), np.nan)
     for atomic_number, row in rows.items():
         table[int(atomic_number)] = row
+    table.flags.writeable = False
+    return table
+
+
+@lru_cache(maxsize=1)
+def matscholar_element_features() -> FloatArray:
+    """Matscholar's 200-dimensional element vectors as one table.
+
+    They were learnt from the words of materials science abstracts.
+
+    Returns
+    -------
+    ndarray of shape (119, 200)
+        Row ``Z`` belongs to the element of atomic number ``Z``; rows of elements
+        without data (0 and beyond 103) are NaN. Read-only, shared between calls.
+
+    References
+    ----------
+    .. [1] L. Weston, V. Tshitoyan, J. Dagdelen, O. Kononova, A. Trewartha,
+       K. A. Persson, G. Ceder, A. Jain, "Named entity recognition and normalization
+       applied to large-scale information extraction from the materials science
+       literature", J. Chem. Inf. Model. 59, 3692 (2019).
+
+    Examples
+    --------
+    >>> from skmatgnn.utils.elements import matscholar_element_features
+    >>> matscholar_element_features().shape
+    (119, 200)
+    """
+    text = _matminer_data("matscholar_els.json").read_text(encoding="utf-8")
+    rows = json.loads(text)
+    table = np.full((N_ELEMENTS + 1, len(next(iter(rows.values())))), np.nan)
+    for symbol, row in rows.items():
+        table[ATOMIC_NUMBERS[symbol]] = row
     table.flags.writeable = False
     return table
 

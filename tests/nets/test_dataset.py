@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from skmatgnn.nets import GraphDataset, GraphIterator, HoldOut
+from skmatgnn.nets import (
+    GraphDataset,
+    GraphIterator,
+    HoldOut,
+    TableDataset,
+    TokenDataset,
+)
 
 
 @pytest.fixture
@@ -130,3 +136,45 @@ def test_hold_out__nothing_to_spare__trains_on_all(graphs):
 def test_hold_out__two_samples__one_each(graphs):
     train, valid = HoldOut(0.9, 0)(GraphDataset(graphs[:2], np.zeros((2, 1))))
     assert len(train) == len(valid) == 1
+
+
+def test_tokens__any_rows__are_cut_out_with_their_targets():
+    counts = np.array([2, 1, 4, 1, 3])
+    ptr = np.concatenate([[0], np.cumsum(counts)])
+    numbers = np.arange(1, 12)
+    rows = np.arange(5.0)
+    dataset = TokenDataset(ptr, numbers, numbers / 20, rows[:, None], rows)
+    iterator = GraphIterator(dataset.subset(np.array([4, 1, 0])), 2, "cpu")
+    (first, labels), (second, _) = iterator
+    assert first.atomic_numbers.tolist() == [9, 10, 11, 3]
+    assert first.fractions.tolist() == pytest.approx([0.45, 0.5, 0.55, 0.15])
+    assert first.place.tolist() == [0, 1, 2, 3]
+    assert (len(first), first.width) == (2, 3)
+    assert labels.target[:, 0].tolist() == labels.weight.tolist() == [4.0, 1.0]
+    assert second.atomic_numbers.tolist() == [1, 2]
+    assert (len(second), second.width) == (1, 2)
+    (sample_numbers, fractions), target = dataset[2]
+    assert sample_numbers.tolist() == [4, 5, 6, 7]
+    assert fractions.tolist() == [0.2, 0.25, 0.3, 0.35]
+    assert target.tolist() == [2.0]
+
+
+def test_table__any_rows__are_cut_out_with_their_targets():
+    table = np.arange(12.0).reshape(4, 3)
+    dataset = TableDataset(table, table[:, :1], groups=np.arange(4))
+    batch, labels = next(
+        iter(GraphIterator(dataset.subset(np.array([3, 1])), 5, "cpu"))
+    )
+    assert batch.dtype == torch.float32
+    assert batch.tolist() == table[[3, 1]].tolist()
+    assert labels.target.tolist() == table[[3, 1], :1].tolist()
+    row, target = dataset[2]
+    assert row.tolist() == table[2].tolist()
+    assert target.tolist() == [6.0]
+
+
+def test_pack__twice__puts_the_data_on_the_device_once():
+    dataset = TableDataset(np.ones((3, 2)))
+    packed = dataset.pack("cpu", torch.float32)
+    assert dataset.subset(np.array([1])).pack("cpu", torch.float32) is packed
+    assert dataset.pack("cpu", torch.float64) is not packed

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from matminer.utils.data import MagpieData
+from matminer.utils.data import MagpieData, MatscholarElementData
 from pymatgen.core import Element
 
 from skmatgnn.utils import elements
@@ -10,6 +10,7 @@ from skmatgnn.utils.elements import (
     MAGPIE_PROPERTIES,
     cgcnn_element_features,
     magpie_element_table,
+    matscholar_element_features,
 )
 
 
@@ -51,8 +52,26 @@ def test_cgcnn_features__known_elements__are_the_published_one_hot_blocks():
     assert known[:, :26].sum(axis=1).tolist() == [2.0] * 100
 
 
+def test_matscholar_features__known_elements__equal_matminers():
+    table = matscholar_element_features()
+    assert table.shape == (119, 200)
+    assert np.isnan(table[[0, *range(104, 119)]]).all()
+    source = MatscholarElementData()
+    for z in (1, 8, 26, 103):
+        expected = [
+            source.get_elemental_property(Element.from_Z(z), name)
+            for name in source.prop_names
+        ]
+        assert table[z].tolist() == expected
+
+
 def test_tables__shared_between_calls__cannot_be_changed():
-    for table in (cgcnn_element_features(), magpie_element_table()):
+    for read in (
+        cgcnn_element_features,
+        magpie_element_table,
+        matscholar_element_features,
+    ):
+        table = read()
         with pytest.raises(ValueError, match="read-only"):
             table[1, 1] = 0.0
 

@@ -1,6 +1,8 @@
-"""Networks for crystal graphs."""
+"""Networks for crystal graphs, compositions and tables of features."""
 
 from skmatgnn.nn.models.alignn import ALIGNN
 from skmatgnn.nn.models.cgcnn import CGCNN
+from skmatgnn.nn.models.crabnet import CrabNet
+from skmatgnn.nn.models.modnet import MODNet
 
-__all__ = ["ALIGNN", "CGCNN"]
+__all__ = ["ALIGNN", "CGCNN", "CrabNet", "MODNet"]

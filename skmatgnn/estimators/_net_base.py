@@ -1,0 +1,321 @@
+"""What all estimators with a network share: fit, warm start, prediction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
+from torch import nn
+
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.nets import (
+    BestModel,
+    CalibrateNorm,
+    DeviceDataset,
+    EarlyStop,
+    GraphNet,
+    HoldOut,
+    OneCycle,
+    ProgressBar,
+)
+from skmatgnn.utils._doc_link import DocLinkMixin
+from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
+from skmatgnn.utils.validation import (
+    describe,
+    ensure_groups,
+    require_consistent_length,
+    require_usable_weights,
+)
+
+__all__ = ["TRAINING_CONSTRAINTS", "BaseNetEstimator", "Samples", "normalised_weight"]
+
+MAX_SEED = np.iinfo(np.int32).max
+
+
+TRAINING_CONSTRAINTS = {
+    "max_epochs": [Interval(Integral, 1, None, closed="left")],
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "lr": [Interval(Real, 0, None, closed="neither")],
+    "lr_schedule": [StrOptions({"one_cycle", "constant"})],
+    "weight_decay": [Interval(Real, 0, None, closed="left")],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "random_state": ["random_state"],
+    "device": [str, torch.device],
+    "precision": [StrOptions({"auto", "float32", "tf32", "bfloat16", "float64"})],
+    "warm_start": ["boolean"],
+    "callbacks": [list, None],
+    "net_params": [dict, None],
+    "verbose": ["verbose"],
+}
+
+
+class Samples(NamedTuple):
+    """Checked arguments of ``fit``; ``y`` is not encoded yet."""
+
+    X: Any
+    y: np.ndarray
+    weight: np.ndarray | None
+    groups: np.ndarray | None
+
+
+class BaseNetEstimator(DocLinkMixin, BaseEstimator):
+    """Base of the estimators that train a network, whatever its inputs.
+
+    Subclasses name their network in ``_module`` and its parameters in
+    ``_architecture``, and implement ``_ensure_samples`` and ``_make_dataset``. They may
+    extend ``_prepare_samples`` (what happens to the samples of ``fit``),
+    ``_module_params`` (what else the network needs), ``_signature`` and ``_finish``,
+    and name in ``_learnt`` what a new fit must forget. A task mixin says how targets
+    are encoded and outputs decoded.
+    """
+
+    _module: ClassVar[type[nn.Module]]
+    _architecture: ClassVar[tuple[str, ...]]
+    _learnt: ClassVar[tuple[str, ...]] = ("net_", "target_scaler_")
+    _prediction_batch_size: ClassVar[int | None] = None  # that of training
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.target_tags.required = True
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+    @abstractmethod
+    def _ensure_samples(self, X: Any) -> Any:
+        """Check X and give it a length, cheaply."""
+
+    @abstractmethod
+    def _make_dataset(
+        self,
+        X: Any,
+        target: np.ndarray | None = None,
+        weight: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+        *,
+        reset: bool,
+    ) -> DeviceDataset:
+        """Make a dataset of what ``_ensure_samples`` gave.
+
+        ``reset`` says that the network is yet to be made, so that everything that it
+        depends on is to be learnt.
+        """
+
+    def _prepare_samples(self, samples: Samples) -> Samples:
+        """Change the samples of ``fit`` before targets are scaled."""
+        return samples
+
+    def _module_params(self, dataset: DeviceDataset) -> dict[str, Any]:
+        """Arguments of the network beyond ``_architecture`` and ``n_outputs``."""
+        del dataset
+        return {}
+
+    def _batch_size(self, n_samples: int) -> int:
+        return min(self.batch_size, n_samples)
+
+    def _dataset(
+        self, X: Any, y: Any, sample_weight: Any, groups: Any = None, **known: Any
+    ) -> DeviceDataset:
+        """Check everything that a sample has, then build the inputs."""
+        reset = not hasattr(self, "net_")
+        checked = self._check_targets(y)
+        X = self._ensure_samples(X)
+        require_consistent_length(X=X, y=checked)
+        groups = None if groups is None else ensure_groups(groups, len(X))
+        weight = normalised_weight(sample_weight, checked)
+        samples = self._prepare_samples(Samples(X, checked, weight, groups))
+        targets = self._encode_targets(samples.y, samples.weight, reset=reset, **known)
+        return self._make_dataset(
+            samples.X, targets, samples.weight, samples.groups, reset=reset
+        )
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Self:
+        before = self._prepare_warm_start() if self._continues() else None
+        if before is None:
+            self._forget()
+        dataset = self._dataset(X, y, sample_weight, groups)
+        net = self._build_net(dataset)
+        if before is not None:
+            net.module_.load_state_dict(before)
+        net.partial_fit(dataset)
+        self.net_ = net  # only now: what is interrupted at once is not fitted
+        return self._finish(dataset)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, **known: Any) -> Self:
+        dataset = self._dataset(X, y, sample_weight, **known)
+        net = getattr(self, "net_", None) or self._build_net(dataset)
+        net.lr_schedule = "constant"
+        net.train_split = None
+        net.calibrate_norm = False
+        with net.epochs(1):
+            net.partial_fit(dataset)
+        self.net_ = net
+        return self._finish(dataset)
+
+    def _continues(self) -> bool:
+        return self.warm_start and hasattr(self, "net_")
+
+    def _forget(self) -> None:
+        for name in self._learnt:
+            self.__dict__.pop(name, None)
+
+    def _prepare_warm_start(self) -> dict[str, torch.Tensor]:
+        if self._signature() != self.signature_:
+            changed = [
+                name
+                for name, value in self._signature().items()
+                if value != self.signature_[name]
+            ]
+            raise InvalidValueError(
+                f"warm_start cannot continue: {', '.join(changed)} changed since the "
+                "first fit, so the weights do not fit. Set warm_start=False, or change "
+                "the parameters back."
+            )
+        state = self.net_.module_.state_dict()
+        return {key: value.detach().clone() for key, value in state.items()}
+
+    def _signature(self) -> dict[str, Any]:
+        """Values that the shapes of the weights depend on."""
+        return {name: getattr(self, name) for name in self._architecture}
+
+    def _build_net(self, dataset: DeviceDataset) -> GraphNet:
+        rng = check_random_state(self.random_state)
+        seed, split_seed = (int(s) for s in rng.randint(MAX_SEED, size=2))
+        device = _resolve_device(self.device)
+        hold_out = HoldOut(self.validation_fraction, split_seed)
+        module = {
+            "n_outputs": self.n_outputs_,
+            **self._module_params(dataset),
+            **{name: getattr(self, name) for name in self._architecture},
+        }
+        arguments: dict[str, Any] = {
+            **{f"module__{name}": value for name, value in module.items()},
+            **self._criterion(),
+            "optimizer": torch.optim.AdamW,
+            "optimizer__weight_decay": self.weight_decay,
+            "lr": self.lr,
+            "lr_schedule": self.lr_schedule,
+            "max_epochs": self.max_epochs,
+            "batch_size": self._batch_size(len(dataset)),
+            "train_split": hold_out if self.early_stopping else None,
+            "callbacks": self._callbacks(),
+            "device": device,
+            "precision": _resolve_precision(self.precision, device),
+            "seed": seed,
+            "verbose": 0,
+        }
+        if device.startswith("cuda") and "optimizer" not in (self.net_params or {}):
+            arguments["optimizer__fused"] = True  # AdamW has it, others may not
+        net = GraphNet(self._module, **{**arguments, **(self.net_params or {})})
+        # torch draws weights from the global generator before ours replaces them
+        with torch.random.fork_rng(devices=[]):
+            return net.initialize()
+
+    def _callbacks(self) -> list:
+        callbacks: list = [
+            ("best_model", BestModel()),  # restores before statistics are measured
+            ("calibrate_norm", CalibrateNorm()),
+            ("one_cycle", OneCycle()),
+        ]
+        if self.early_stopping:
+            callbacks.append(("early_stop", EarlyStop(self.n_iter_no_change)))
+        if self.verbose:
+            callbacks.append(("progress", ProgressBar()))
+        return callbacks + _require_callbacks(self.callbacks or [])
+
+    def _finish(self, dataset: DeviceDataset) -> Self:
+        del dataset
+        self.signature_ = self._signature()
+        self.device_ = self.net_.device
+        keep = ("epoch", "train_loss", "valid_loss", "dur")
+        self.history_ = [
+            {key: row[key] for key in keep if key in row} for row in self.net_.history
+        ]
+        self.n_epochs_ = len(self.history_)
+        self.best_epoch_ = self.net_.best_epoch_
+        return self
+
+    def _apply(self, X: Any, function: str) -> np.ndarray:
+        check_is_fitted(self)
+        dataset = self._make_dataset(self._ensure_samples(X), reset=False)
+        module = self.net_.module_
+        apply = module if function == "forward" else getattr(module, function)
+        return self.net_.apply(dataset, apply, self._prediction_batch_size)
+
+
+def normalised_weight(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
+    """Check sample weights and scale them to a mean of one.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n,), float or None
+    y : ndarray of shape (n, ...)
+
+    Returns
+    -------
+    ndarray of shape (n,) or None
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If a weight cannot be used, or all are zero.
+    """
+    if sample_weight is None:
+        return None
+    require_usable_weights(sample_weight, len(y))
+    weight = check_sample_weight(
+        sample_weight, y, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weight.any():
+        raise InvalidValueError(
+            "Sample weights must contain at least one non-zero number; all are zero."
+        )
+    return weight / weight.mean()
+
+
+def _require_callbacks(callbacks: list) -> list:
+    for index, given in enumerate(callbacks):
+        callback = given[-1] if isinstance(given, tuple) and given else given
+        is_class = isinstance(callback, type) and issubclass(callback, Callback)
+        if not (is_class or isinstance(callback, Callback)):
+            raise InvalidTypeError(
+                "callbacks must hold skorch callbacks, or tuples of a name and one; "
+                f"got {describe(given)} at index {index}."
+            )
+    return callbacks
+
+
+def _resolve_device(device: str | torch.device) -> str:
+    if str(device) == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InvalidValueError(
+            f"device must be 'auto' or a torch device such as 'cpu' or 'cuda:0'; got "
+            f"{device!r}."
+        ) from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InvalidValueError(
+            f"device={device!r} was asked for, but torch sees no CUDA device. Use "
+            "device='auto', or install a CUDA build of torch."
+        )
+    return str(device)
+
+
+def _resolve_precision(precision: str, device: str) -> str:
+    if precision != "auto":
+        return precision
+    return "tf32" if device.startswith("cuda") else "float32"

@@ -1,0 +1,119 @@
+"""Random numbers of a network's own, so that threads cannot mix them up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Dropout", "NoiseSource"]
+
+
+class NoiseSource(nn.Module):
+    """Draws from a seeded generator and not from torch's global one.
+
+    All layers of a network share one source. It has no parameters; its state is
+    pickled, so that training goes on after loading as it would have without.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reseed(0)
+
+    def reseed(self, seed: int) -> None:
+        """Start anew.
+
+        Parameters
+        ----------
+        seed : int
+        """
+        self.seed = seed
+        self._generator: torch.Generator | None = None
+        self._saved: tuple[str, Tensor] | None = None
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """Get the generator for a device; another device starts anew.
+
+        Parameters
+        ----------
+        device : torch.device
+
+        Returns
+        -------
+        torch.Generator
+        """
+        if self._generator is None or self._generator.device.type != device.type:
+            self._generator = torch.Generator(device).manual_seed(self.seed)
+            if self._saved is not None and self._saved[0] == device.type:
+                self._generator.set_state(self._saved[1])
+            self._saved = None
+        return self._generator
+
+    def dropout(self, x: Tensor, p: float) -> Tensor:
+        """Set random values to zero and scale the others up.
+
+        Parameters
+        ----------
+        x : Tensor
+        p : float
+            Share of zeros.
+
+        Returns
+        -------
+        Tensor
+        """
+        keep = torch.empty_like(x, requires_grad=False)
+        keep.bernoulli_(1.0 - p, generator=self.generator(x.device))
+        return x * keep.div_(1.0 - p)
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        """Draw standard normal numbers.
+
+        Parameters
+        ----------
+        x : Tensor
+            Of the shape that is wanted.
+
+        Returns
+        -------
+        Tensor
+        """
+        return torch.empty_like(x).normal_(generator=self.generator(x.device))
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        generator = state.pop("_generator")
+        if generator is not None:
+            state["_saved"] = (generator.device.type, generator.get_state())
+        state["_generator"] = None
+        return state
+
+
+class Dropout(nn.Module):
+    """Dropout that draws from a given source.
+
+    Parameters
+    ----------
+    p : float
+        Share of zeros in training.
+    noise : NoiseSource
+    """
+
+    def __init__(self, p: float, noise: NoiseSource) -> None:
+        super().__init__()
+        self.p = p
+        self.noise = noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop.
+
+        Parameters
+        ----------
+        x : Tensor
+
+        Returns
+        -------
+        Tensor
+        """
+        return self.noise.dropout(x, self.p) if self.training and self.p else x
