@@ -15,10 +15,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 SCRIPT = """
-import warnings
+import signal
 from skmatgnn import CGCNNRegressor
 from skmatgnn.datasets import make_crystals
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 X, y = make_crystals(24, random_state=0, return_X_y=True)
 model = CGCNNRegressor(
     max_epochs=1_000_000, batch_size=1, verbose=True, random_state=0, device="cpu"
@@ -98,6 +99,14 @@ def test_ctrl_c__later__leaves_a_model_that_predicts(data, small, monkeypatch):
     assert model.best_epoch_ in {1, 2}
 
 
+@pytest.fixture
+def listening():
+    """Take Ctrl-C as Python does, also where the tests were started in background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class PressCtrlC(Callback):
     def on_epoch_end(self, net, **_):
         if len(net.history) == 3:
@@ -105,6 +114,7 @@ class PressCtrlC(Callback):
             time.sleep(1)
 
 
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c__while_an_epoch_is_closed__says_so_too(data, small):
     model = small.model(max_epochs=50, callbacks=[PressCtrlC()])
     with pytest.warns(UserWarning, match="after 3 of 50 epochs"):
