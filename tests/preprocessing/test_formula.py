@@ -1,5 +1,6 @@
 import gzip
 import json
+import math
 import pickle
 import re
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 
@@ -143,12 +144,15 @@ def test_parse__random_formulas__equals_pymatgen(formulas):
 
 
 @given(st.text("FeOHNaXx()[]0123456789.-e @\n+·", min_size=0, max_size=14))
+@example("F1e400")
 @settings(max_examples=1500, deadline=None)
 def test_parse__arbitrary_text__agrees_with_pymatgen_or_names_the_index(text):
     try:
         expected = reference(text)
     except (ValueError, KeyError):
         expected = None
+    if expected and not math.isfinite(sum(expected.values())):
+        expected = None  # pymatgen takes "F1e400" for an infinite amount
     failures = find_unusable_compositions(["NaCl", text, "KBr"])
     if failures:
         assert list(failures) == [1]
