@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     StructureLike: TypeAlias = Structure | Any
     CompositionLike: TypeAlias = str | Composition | Structure
 
+BoolArray: TypeAlias = NDArray[np.bool_]
 FloatArray: TypeAlias = NDArray[np.floating]
 IntArray: TypeAlias = NDArray[np.integer]
 ObjectSequence: TypeAlias = Sequence[Any] | NDArray[np.object_]
@@ -21,6 +22,7 @@ RandomState: TypeAlias = int | np.random.RandomState | None
 
 __all__ = [
     "ArrayLike",
+    "BoolArray",
     "FloatArray",
     "IntArray",
     "ObjectSequence",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from skmatgnn.cli._files import replaced_folder
-from skmatgnn.cli._models import Model, choose_models, prepare
+from skmatgnn.cli._fits import Fit, FitResult, FitStore, run_fits
+from skmatgnn.cli._models import THEORY, Model, choose_models, prepare
 from skmatgnn.cli._report import foreign_entry, print_report, write_report
 from skmatgnn.cli._samples import (
     Samples,
@@ -20,18 +22,17 @@ from skmatgnn.cli._samples import (
 )
 from skmatgnn.cli._schemes import (
     Clusters,
-    Fold,
     find_clusters,
     make_folds,
     require_schemes,
 )
 from skmatgnn.cli._scores import bootstrap_intervals, score
-from skmatgnn.errors import SkmatgnnError
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
-    from skmatgnn._typing import FloatArray
+    from skmatgnn._typing import FloatArray, IntArray
     from skmatgnn.cli._notes import Notes
 
 __all__ = ["Evaluation", "Result", "run"]
@@ -45,14 +46,21 @@ class Evaluation:
     ----------
     target, scheme, model : str
         What was evaluated.
-    y_pred : ndarray of shape (n_samples,)
-        Prediction for each sample when it was tested; NaN where it never was.
-    fold_of : ndarray of shape (n_samples,), dtype object
-        Label of the fold that tested each sample, or None.
+    joint : bool
+        Whether the model learnt the other targets together with this one.
+    rows : ndarray of shape (n_tested,), int
+        Rows that were tested, ascending; under "bootstrap" some repeatedly.
+    y_pred : ndarray of shape (n_tested,)
+        Prediction for each of them, by a model that had not seen the row.
+    fold_of : ndarray of shape (n_tested,) of str
+        Label of the fold that tested it.
     scores : dict of str to float
         Of the pooled predictions.
     intervals : dict of str to [low, high]
         Their 95 % bootstrap intervals.
+    two_sigma : dict or None
+        The same "scores" and "intervals" over the rows whose target is within two
+        standard deviations of the mean of those trained on.
     folds : list of dict
         Sizes, scores and seconds of each fold.
     fit_seconds, predict_seconds : float
@@ -62,10 +70,13 @@ class Evaluation:
     target: str
     scheme: str
     model: str
+    joint: bool
+    rows: IntArray
     y_pred: FloatArray
     fold_of: np.ndarray
     scores: dict[str, float]
     intervals: dict[str, list[float]]
+    two_sigma: dict[str, Any] | None
     folds: list[dict[str, Any]]
     fit_seconds: float
     predict_seconds: float
@@ -132,11 +143,30 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
         require_learnable(samples, max(options.n_splits, 4), needed_by)
         _remark_on_repeats(samples, notes)
         result = Result(samples, options, [model.name for model in models], notes)
-        _evaluate_all(result, models)
+        store = FitStore(_partial(options.out), samples, options)
+        try:
+            _evaluate_all(result, models, store)
+        except KeyboardInterrupt:
+            _say_what_is_kept(store, options)
+            raise
         result.seconds = perf_counter() - start
         write_report(result, folder)
+    store.clear()
     print_report(result)
     return 0
+
+
+def _partial(out: Path) -> Path:
+    return out.with_name(f"{out.name}.partial")
+
+
+def _say_what_is_kept(store: FitStore, options: argparse.Namespace) -> None:
+    if len(store) and not options.quiet:
+        tqdm.write(
+            f"\nskmatgnn: {len(store)} fits are kept in {store.folder}; the same "
+            "command goes on from there",
+            file=sys.stderr,
+        )
 
 
 def _remark_on_repeats(samples: Samples, notes: Notes) -> None:
@@ -166,112 +196,122 @@ def _codes(labels: np.ndarray) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1]
 
 
-def _evaluate_all(result: Result, models: list[Model]) -> None:
+def _evaluate_all(result: Result, models: list[Model], store: FitStore) -> None:
     samples, options = result.samples, result.options
     if "loco" in options.cv:
         result.clusters = find_clusters(samples, options.random_state, result.notes)
-    plan = [
-        (target, scheme, make_folds(scheme, samples, target, result.clusters, options))
-        for target in range(len(samples.target_names))
-        for scheme in options.cv
-    ]
-    prepared = {}
+    inputs = {}
     for model in models:
         start = perf_counter()
-        prepared[model.name] = prepare(model, model.make(options), samples)
+        inputs[model.name] = prepare(model, model.make(options), samples)
         result.prepare_seconds[model.name] = perf_counter() - start
-    total = len(models) * sum(len(folds) for *_, folds in plan)
-    with tqdm(total=total, unit="fit", disable=options.quiet) as bar:
-        for target, scheme, folds in plan:
+    fits = _plan(result, models)
+    with tqdm(total=len(fits), unit="fit", disable=options.quiet) as bar:
+        done = run_fits(fits, inputs, samples, options, store, result.notes, bar)
+    for target in range(len(samples.target_names)):
+        for scheme in options.cv:
             for model in models:
-                result.evaluations.append(
-                    _evaluate(
-                        model, prepared[model.name], target, scheme, folds, result, bar
-                    )
-                )
+                found = [
+                    fit
+                    for fit in fits
+                    if (fit.scheme, fit.model) == (scheme, model)
+                    and target in fit.targets
+                ]
+                if found:
+                    result.evaluations.append(_evaluate(found, target, done, result))
+
+
+def _plan(result: Result, models: list[Model]) -> list[Fit]:
+    """List the fits, those of the fast models first."""
+    samples, options = result.samples, result.options
+    every = tuple(range(len(samples.target_names)))
+    folds = {
+        (scheme, target): make_folds(
+            scheme,
+            samples,
+            every if options.joint else [target],
+            result.clusters,
+            options,
+        )
+        for scheme in options.cv
+        for target in every
+    }
+    fits = []
+    for model in models:
+        joint = options.joint and model.is_network
+        for scheme in options.cv:
+            for targets in [every] if joint else [(target,) for target in every]:
+                if model.name == THEORY and (
+                    samples.target_names[targets[0]] not in samples.theory
+                ):
+                    continue
+                known = ~np.isnan(samples.targets[:, list(targets)]).all(axis=1)
+                parts = [fold.where(known) for fold in folds[scheme, targets[0]]]
+                fits += [
+                    Fit(model, targets, scheme, fold)
+                    for fold in parts
+                    if len(fold.train) and len(fold.test)
+                ]
+    return fits
 
 
 def _evaluate(
-    model: Model,
-    X: Any,
-    target: int,
-    scheme: str,
-    folds: list[Fold],
-    result: Result,
-    bar: tqdm,
+    fits: list[Fit], target: int, done: dict[Fit, FitResult], result: Result
 ) -> Evaluation:
+    """Pool what the folds of one model and scheme predicted."""
     samples, options = result.samples, result.options
     y = samples.targets[:, target]
-    y_pred, control = np.full(len(y), np.nan), np.full(len(y), np.nan)
-    fold_of = np.full(len(y), None, dtype=object)
-    rows_of_folds = []
-    bar.set_description(f"{samples.target_names[target]} {scheme} {model.name}")
-    for fold in folds:
-        control[fold.test] = y[fold.train].mean()
-        y_pred[fold.test], seconds = _fit_predict(model, X, y, fold, options, bar)
-        if result.notes.interrupted:  # a network ends its training and carries on
-            raise KeyboardInterrupt
-        fold_of[fold.test] = fold.label
-        scores = score(y[fold.test], y_pred[fold.test], control[fold.test])
-        rows_of_folds.append(
-            {"fold": fold.label, "n_train": len(fold.train), "n_test": len(fold.test)}
-            | scores
-            | {"fit_seconds": seconds[0], "predict_seconds": seconds[1]}
+    folds, parts = [], []
+    for fit in fits:
+        found = done[fit]
+        known = ~np.isnan(y[fit.fold.test])
+        rows = fit.fold.test[known]
+        y_train = y[fit.fold.train]
+        y_train = y_train[~np.isnan(y_train)]
+        if not len(rows) or not len(y_train):
+            continue
+        y_pred = found.y_pred[known, fit.targets.index(target)]
+        control = np.full(len(rows), y_train.mean())
+        usual = np.abs(y[rows] - y_train.mean()) <= 2 * y_train.std()
+        folds.append(
+            {"fold": fit.fold.label, "n_train": len(y_train), "n_test": len(rows)}
+            | score(y[rows], y_pred, control)
+            | {
+                "fit_seconds": found.fit_seconds,
+                "predict_seconds": found.predict_seconds,
+            }
         )
-        bar.update()
-    tested = ~np.isnan(y_pred)
-    pooled = y[tested], y_pred[tested], control[tested]
+        parts.append((rows, y_pred, control, np.full(len(rows), fit.fold.label), usual))
+    rows, y_pred, control, fold_of, usual = map(
+        np.concatenate, zip(*parts, strict=True)
+    )
+    order = np.argsort(rows, kind="stable")
+    rows, y_pred, control = rows[order], y_pred[order], control[order]
+    units = rows if samples.groups is None else samples.groups[rows]
+
+    def of(part: Any) -> dict[str, Any]:
+        values = y[rows[part]], y_pred[part], control[part]
+        return {
+            "scores": score(*values),
+            "intervals": bootstrap_intervals(
+                *values,
+                groups=units[part],
+                n_resamples=options.bootstrap,
+                random_state=options.random_state,
+            ),
+        }
+
     return Evaluation(
         target=samples.target_names[target],
-        scheme=scheme,
-        model=model.name,
+        scheme=fits[0].scheme,
+        model=fits[0].model.name,
+        joint=len(fits[0].targets) > 1,
+        rows=rows,
         y_pred=y_pred,
-        fold_of=fold_of,
-        scores=score(*pooled),
-        intervals=bootstrap_intervals(
-            *pooled,
-            groups=None if samples.groups is None else samples.groups[tested],
-            n_resamples=options.bootstrap,
-            random_state=options.random_state,
-        ),
-        folds=rows_of_folds,
-        fit_seconds=sum(row["fit_seconds"] for row in rows_of_folds),
-        predict_seconds=sum(row["predict_seconds"] for row in rows_of_folds),
+        fold_of=fold_of[order],
+        **of(slice(None)),
+        two_sigma=of(usual[order]) if options.two_sigma else None,
+        folds=folds,
+        fit_seconds=sum(fold["fit_seconds"] for fold in folds),
+        predict_seconds=sum(fold["predict_seconds"] for fold in folds),
     )
-
-
-def _fit_predict(
-    model: Model,
-    X: Any,
-    y: FloatArray,
-    fold: Fold,
-    options: argparse.Namespace,
-    bar: tqdm,
-) -> tuple[FloatArray, tuple[float, float]]:
-    estimator = model.make(options)
-    if model.uses_graphs:
-        estimator.set_params(callbacks=[_epoch_counter(bar)])
-    start = perf_counter()
-    estimator.fit(X[fold.train], y[fold.train])
-    middle = perf_counter()
-    predicted = estimator.predict(X[fold.test])
-    end = perf_counter()
-    if not np.isfinite(predicted).all():
-        raise SkmatgnnError(
-            f"{model.name} predicts values that are not finite in fold {fold.label}. "
-            "Look for outliers in the target, or leave this model out by --models."
-        )
-    bar.set_postfix_str("")
-    return predicted, (middle - start, end - middle)
-
-
-def _epoch_counter(bar: tqdm) -> Any:
-    from skorch.callbacks import Callback
-
-    class EpochCounter(Callback):
-        """Show the epoch behind the bar of the folds."""
-
-        def on_epoch_end(self, net: Any, **_: Any) -> None:
-            bar.set_postfix_str(f"epoch {len(net.history)}/{net.planned_epochs_}")
-
-    return EpochCounter()

@@ -9,7 +9,7 @@ import numpy as np
 
 from skmatgnn.cli._files import replaced_file
 from skmatgnn.cli._model_file import ModelInfo, is_model_file, write_model
-from skmatgnn.cli._models import MODELS, Model, choose_models, prepare
+from skmatgnn.cli._models import MODELS, THEORY, Model, choose_models, prepare
 from skmatgnn.cli._report import package_versions
 from skmatgnn.cli._samples import (
     Samples,
@@ -45,17 +45,18 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     int
         Exit code; 130 where Ctrl-C ended the training and the best model was kept.
     """
-    if options.model == "control":
-        trainable = ", ".join(name for name in MODELS if name != "control")
+    untrained = ("control", THEORY, "all")
+    if options.model in untrained:
+        trainable = ", ".join(name for name in MODELS if name not in untrained)
         raise InvalidValueError(
-            f"The control only predicts the mean. Models to fit: {trainable}."
+            f"{options.model!r} is not trained. Models to fit: {trainable}."
         )
     structures = holds_structures(options.data)
     (model,) = choose_models([options.model], options, structures=structures)
     with replaced_file(options.out, is_former=is_model_file, what="model file") as file:
         samples = load_samples(options, notes)
         require_learnable(samples, MIN_ROWS, "training")
-        if not model.uses_graphs:
+        if not model.is_network:
             _require_known_targets(samples)
         estimator, seconds = _train(model, samples, options)
         info = ModelInfo(
@@ -90,7 +91,7 @@ def _train(
     estimator = model.make(options)
     X = prepare(model, estimator, samples)
     y = samples.targets
-    if model.uses_graphs:
+    if model.is_network:
         estimator.set_params(verbose=not options.quiet)
     start = perf_counter()
     estimator.fit(X, y[:, 0] if y.shape[1] == 1 else y)
@@ -102,7 +103,7 @@ def _print_summary(
 ) -> None:
     print(f"{info.model} for {', '.join(info.target_names)}")
     print(f"trained on {info.n_samples:,} rows in {seconds:.1f} s")
-    if info.uses_graphs:
+    if MODELS[info.model].is_network:
         print(
             f"{estimator.n_epochs_} epochs on {estimator.device_}; kept epoch "
             f"{estimator.best_epoch_}, training loss "

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"skmatgnn: error: {error}\n")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        sys.stderr.write("\nskmatgnn: interrupted; nothing was written\n")
+        sys.stderr.write("\nskmatgnn: interrupted; no results were written\n")
         return EXIT_INTERRUPTED
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from skmatgnn.errors import InvalidValueError, SkmatgnnError
 
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
+    from skmatgnn._typing import FloatArray
     from skmatgnn.cli._samples import Samples
 
-__all__ = ["MODELS", "Model", "choose_models", "make_graphs", "prepare"]
+__all__ = ["MODELS", "THEORY", "Model", "choose_models", "make_graphs", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,14 @@ class Model:
         Makes the unfitted estimator from the command's arguments.
     uses_graphs : bool
         Whether it needs structures.
+    is_network : bool
+        Whether it trains in epochs on a device, and copes with unknown targets.
     """
 
     name: str
     make: Callable[[argparse.Namespace], Any]
     uses_graphs: bool = False
+    is_network: bool = False
 
 
 def _make_control(options: argparse.Namespace) -> Any:
@@ -66,6 +71,36 @@ def _make_alignn(options: argparse.Namespace) -> Any:
     return ALIGNNRegressor(**_network_options(options))
 
 
+def _make_modnet(options: argparse.Namespace) -> Any:
+    from skmatgnn.estimators import MODNetRegressor
+
+    return MODNetRegressor(**_network_options(options))
+
+
+def _make_crabnet(options: argparse.Namespace) -> Any:
+    from skmatgnn.estimators import CrabNetRegressor
+
+    chosen = _network_options(options)
+    del chosen["n_jobs"]
+    return CrabNetRegressor(**chosen)
+
+
+class _Theory(BaseEstimator):
+    """Predict what was known before; ``X`` are the predictions."""
+
+    def fit(self, X: FloatArray, y: FloatArray) -> Self:
+        del X, y
+        return self
+
+    def predict(self, X: FloatArray) -> FloatArray:
+        return X
+
+
+def _make_theory(options: argparse.Namespace) -> Any:
+    del options
+    return _Theory()
+
+
 def _network_options(options: argparse.Namespace) -> dict[str, Any]:
     chosen = {
         "random_state": options.random_state,
@@ -77,13 +112,19 @@ def _network_options(options: argparse.Namespace) -> dict[str, Any]:
     return chosen
 
 
+THEORY = "theoretical"
+_ALWAYS = ("control", "rf_magpie")  # by default; the networks take minutes
+
 MODELS = {
     model.name: model
     for model in (
         Model("control", _make_control),
+        Model(THEORY, _make_theory),
         Model("rf_magpie", _make_forest),
-        Model("cgcnn", _make_cgcnn, uses_graphs=True),
-        Model("alignn", _make_alignn, uses_graphs=True),
+        Model("modnet", _make_modnet, is_network=True),
+        Model("crabnet", _make_crabnet, is_network=True),
+        Model("cgcnn", _make_cgcnn, uses_graphs=True, is_network=True),
+        Model("alignn", _make_alignn, uses_graphs=True, is_network=True),
     )
 }
 
@@ -96,7 +137,8 @@ def choose_models(
     Parameters
     ----------
     names : sequence of str or None
-        The names; None is every model that the data allow.
+        The names, or ``"all"`` alone; None is every model for structures, and for
+        formulas those that take seconds.
     options : Namespace
         The command's arguments; the device is checked.
     structures : bool
@@ -111,25 +153,48 @@ def choose_models(
     InvalidValueError
         With the names that exist.
     """
+    electrodes = getattr(options, "electrodes", False)
+    possible = [
+        model
+        for model in MODELS.values()
+        if (structures or not model.uses_graphs)
+        and (electrodes or model.name != THEORY)
+    ]
     if names is None:
-        names = [m.name for m in MODELS.values() if structures or not m.uses_graphs]
-    unknown = [name for name in names if name not in MODELS]
-    if unknown:
-        raise InvalidValueError(
-            f"There is no model {unknown[0]!r}. The models are: "
-            f"{', '.join(MODELS)} (cgcnn and alignn for folders of structures)."
-        )
-    chosen = [MODELS[name] for name in names]
-    blind = [model.name for model in chosen if model.uses_graphs and not structures]
-    if blind:
-        raise InvalidValueError(
-            f"The model {blind[0]!r} needs structures: give a folder with id_prop.csv. "
-            f"For formulas there are: "
-            f"{', '.join(m.name for m in MODELS.values() if not m.uses_graphs)}."
-        )
-    if any(model.uses_graphs for model in chosen):
+        chosen = [
+            model
+            for model in possible
+            if model.name in (*_ALWAYS, THEORY) or model.uses_graphs
+        ]
+    elif list(names) == ["all"]:
+        chosen = possible
+    else:
+        chosen = [_model_named(name) for name in names]
+    for model in chosen:
+        if model.uses_graphs and not structures:
+            raise InvalidValueError(
+                f"The model {model.name!r} needs structures: give a folder with "
+                "id_prop.csv. For formulas there are: "
+                f"{', '.join(model.name for model in possible)}."
+            )
+        if model.name == THEORY and not electrodes:
+            raise InvalidValueError(
+                "The theoretical capacity needs a table of electrodes: add "
+                "--electrodes, or leave it out of --models."
+            )
+    if any(model.is_network for model in chosen):
         _require_device(options.device)
     return chosen
+
+
+def _model_named(name: str) -> Model:
+    if name not in MODELS:
+        raise InvalidValueError(
+            f"There is no model {name!r}. The models are: {', '.join(MODELS)} (cgcnn "
+            "and alignn for folders of structures, theoretical for --electrodes), or "
+            "all."
+        )
+    return MODELS[name]
 
 
 def prepare(model: Model, estimator: Any, samples: Samples) -> Any:

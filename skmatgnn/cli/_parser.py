@@ -22,37 +22,48 @@ _TABLE_OR_FOLDER = (
 )
 
 _BENCHMARK = """\
-Compare models on your data under two kinds of cross-validation:
+Compare models on your data under several kinds of cross-validation:
 
-  stratified  folds with the same distribution of the target
+  stratified  folds with the same distribution of the target, or of the labels of
+              --stratify-column
+  formula     folds that share no reduced formula
   loco        leave one cluster out: clusters of similar compositions (k-means on
               Magpie features), each predicted by a model that never saw it
+  bootstrap   trained on rows drawn with replacement, tested on those not drawn
 
 With --group-column the rows of a group are never on both sides of a split; a group
 whose rows fall into several clusters goes whole to the one that has most of them.
 
-Models for formulas: control (mean of the training rows) and rf_magpie (random forest
-on the 132 Magpie features). A folder of structures adds cgcnn and alignn. Each target
-is learnt alone, from the rows where it is known.
+Models for formulas: control (mean of the training rows), rf_magpie (random forest on
+the 132 Magpie features), modnet and crabnet (networks; minutes). A folder of structures
+adds cgcnn and alignn. Each target is learnt alone, from the rows where it is known,
+unless --joint lets the networks learn all together.
 
 Printed and written: MAE, SMAE (MAE over that of the control on the same folds) and R2
 of the pooled predictions for rows that the model had not seen, with 95 % bootstrap
 intervals over fixed predictions (resampling rows, or groups), and the seconds for
-training and prediction."""
+training and prediction.
+
+Every fit is kept in DIR.partial until the results are complete: after Ctrl-C or a
+crash the same command goes on where it stopped, also with more models or schemes."""
 
 _BENCHMARK_EXAMPLES = """\
 examples:
   skmatgnn benchmark
       2,135 measured formation energies that come with pymatgen; about a minute
-  skmatgnn benchmark electrodes.csv.gz --formula-column formula_discharge \\
-      --target capacity_grav --group-column battery_id
+  skmatgnn benchmark gaps.csv --target gap --models all --cv formula,loco
+  skmatgnn benchmark electrodes.csv.gz --electrodes --models all --joint \\
+      --cv stratified,formula,loco,bootstrap --two-sigma
+      a table of the Materials Project's battery explorer: its three targets, by
+      battery and working ion, beside the theoretical capacity
   skmatgnn benchmark crystals/ --models control,cgcnn --cv stratified --max-epochs 30
       structures; folder of CIF files with id_prop.csv
 
 results: DIR is replaced as a whole and only when everything is complete:
+  report.html      one page with the tables and all figures inside
   results.json     all scores, per fold and per cluster, parameters, versions
   predictions.csv  a line for each row, target and scheme, a column for each model
-  parity_*.png     predicted against true values
+  *.png            the figures
 
 exit codes: 0; 2 for bad arguments or data; 130 after Ctrl-C."""
 
@@ -139,38 +150,8 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
         help=f"{_TABLE_OR_FOLDER}; without it, data that come with pymatgen",
     )
     _add_columns(parser)
-    parser.add_argument(
-        "--group-column",
-        metavar="C",
-        help="column of a table; its rows of equal value stay together",
-    )
-    parser.add_argument(
-        "--models",
-        type=_names,
-        metavar="A,B",
-        help="control, rf_magpie; for structures also cgcnn, alignn (default: all)",
-    )
-    parser.add_argument(
-        "--cv",
-        type=_names,
-        default=["stratified", "loco"],
-        metavar="A,B",
-        help="stratified, loco (default: both)",
-    )
-    parser.add_argument(
-        "--n-splits",
-        type=_integer(2),
-        default=5,
-        metavar="N",
-        help="folds of the stratified scheme (default: 5)",
-    )
-    parser.add_argument(
-        "--bootstrap",
-        type=_integer(0),
-        default=1000,
-        metavar="N",
-        help="resamples for the intervals, 0 for none (default: 1000)",
-    )
+    _add_row_labels(parser)
+    _add_comparison(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -182,6 +163,74 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     _add_training(parser)
 
 
+def _add_row_labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--group-column",
+        metavar="C",
+        help="column of a table; its rows of equal value stay together",
+    )
+    parser.add_argument(
+        "--stratify-column",
+        metavar="C",
+        help="column of a table whose labels all stratified folds get alike",
+    )
+    parser.add_argument(
+        "--electrodes",
+        action="store_true",
+        help="DATA is a table of electrodes as in skmatgnn.datasets.read_electrodes; "
+        "sets the columns, and adds the model theoretical for the capacity",
+    )
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models",
+        type=_names,
+        metavar="A,B",
+        help="control, rf_magpie, modnet, crabnet; for structures also cgcnn, alignn; "
+        "all (default: control and rf_magpie for formulas, all for structures)",
+    )
+    parser.add_argument(
+        "--joint",
+        action="store_true",
+        help="let the networks learn all targets at once",
+    )
+    parser.add_argument(
+        "--cv",
+        type=_names,
+        default=["stratified", "loco"],
+        metavar="A,B",
+        help="stratified, formula, loco, bootstrap (default: stratified,loco)",
+    )
+    parser.add_argument(
+        "--n-splits",
+        type=_integer(2),
+        default=5,
+        metavar="N",
+        help="folds of the schemes stratified and formula (default: 5)",
+    )
+    parser.add_argument(
+        "--n-resamples",
+        type=_integer(1),
+        default=5,
+        metavar="N",
+        help="resamples of the scheme bootstrap (default: 5)",
+    )
+    parser.add_argument(
+        "--two-sigma",
+        action="store_true",
+        help="score also without the rows whose target is more than two standard "
+        "deviations from the mean of those trained on",
+    )
+    parser.add_argument(
+        "--bootstrap",
+        type=_integer(0),
+        default=1000,
+        metavar="N",
+        help="resamples for the intervals, 0 for none (default: 1000)",
+    )
+
+
 def _add_fit(commands: argparse._SubParsersAction) -> None:
     parser = _add_command(commands, "fit", _FIT, _FIT_EXAMPLES + _TRUST)
     parser.add_argument("data", type=Path, metavar="DATA", help=_TABLE_OR_FOLDER)
@@ -190,7 +239,8 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         "--model",
         required=True,
         metavar="M",
-        help="alignn or cgcnn (structures), rf_magpie (formulas or structures)",
+        help="alignn or cgcnn (structures); crabnet, modnet or rf_magpie (formulas or "
+        "structures)",
     )
     parser.add_argument(
         "--out",
@@ -254,7 +304,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--max-epochs",
         type=_integer(1),
         metavar="N",
-        help="epochs of cgcnn and alignn (default: 100)",
+        help="epochs of the networks (default: 100)",
     )
     parser.add_argument(
         "--n-estimators",
@@ -275,7 +325,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--device",
         default="auto",
         metavar="D",
-        help="device of cgcnn and alignn: auto, cpu, cuda, cuda:1 (default: auto)",
+        help="device of the networks: auto, cpu, cuda, cuda:1 (default: auto)",
     )
     _add_common(parser)
 
@@ -286,7 +336,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         type=_n_jobs,
         default=1,
         metavar="N",
-        help="cores for reading, graphs and forests, -1 for all (default: 1)",
+        help="cores for reading, graphs and fits side by side, -1 for all (default: 1)",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 

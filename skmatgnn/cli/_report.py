@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import platform
-import re
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import skmatgnn
+from skmatgnn.cli._figures import draw_figures
+from skmatgnn.cli._page import make_page
+from skmatgnn.cli._texts import SHOWN_SCORES, with_interval
 
 if TYPE_CHECKING:
     from skmatgnn.cli._benchmark import Evaluation, Result
@@ -23,7 +25,7 @@ __all__ = ["foreign_entry", "package_versions", "print_report", "write_report"]
 
 FORMAT = "skmatgnn-benchmark"
 FORMAT_VERSION = 1
-RESULTS, PREDICTIONS = "results.json", "predictions.csv"
+REPORT, RESULTS, PREDICTIONS = "report.html", "results.json", "predictions.csv"
 _PACKAGES = (
     "numpy",
     "scipy",
@@ -89,62 +91,14 @@ def write_report(result: Result, folder: Path) -> None:
     folder : Path
         Where; exists.
     """
-    figures = _figure_names(result)
-    for evaluation, name in zip(result.evaluations, figures, strict=True):
-        _draw(evaluation, result, folder / name)
+    figures = draw_figures(result, folder)
     _write_predictions(result, folder / PREDICTIONS)
-    content = _as_dict(result, [RESULTS, PREDICTIONS, *figures])
-    text = json.dumps(_finite(content), indent=2, allow_nan=False)
+    files = [REPORT, RESULTS, PREDICTIONS, *(figure.name for figure in figures)]
+    content = _finite(_as_dict(result, files))
+    text = json.dumps(content, indent=2, allow_nan=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
-
-
-def _figure_names(result: Result) -> list[str]:
-    names = []
-    for number, target in enumerate(result.samples.target_names):
-        label = re.sub(r"[^A-Za-z0-9-]+", "_", target)[:60].strip("_")
-        others = result.samples.target_names[:number]
-        if not label or label in [re.sub(r"[^A-Za-z0-9-]+", "_", o) for o in others]:
-            label = f"{label}_{number}".strip("_")
-        names += [
-            f"parity_{label}_{evaluation.scheme}_{evaluation.model}.png"
-            for evaluation in result.evaluations
-            if evaluation.target == target
-        ]
-    return names
-
-
-def _draw(evaluation: Evaluation, result: Result, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from skmatgnn.inspection import ParityDisplay
-
-    samples = result.samples
-    tested = ~np.isnan(evaluation.y_pred)
-    y = samples.targets[tested, samples.target_names.index(evaluation.target)]
-    colours = None
-    if evaluation.scheme == "loco":
-        colours = [f"cluster {label}" for label in evaluation.fold_of[tested]]
-    figure = Figure(
-        figsize=(5.2 if colours is None else 6.4, 5.2), layout="constrained"
-    )
-    FigureCanvasAgg(figure)
-    s = evaluation.scores
-    display = ParityDisplay.from_predictions(
-        y,
-        evaluation.y_pred[tested],
-        groups=colours,
-        target_name=evaluation.target,
-        units=samples.units.get(evaluation.target) or None,
-        ax=figure.subplots(),
-        metrics=False,  # its SMAE has another control than that of the table
-        title=f"{evaluation.model}, {evaluation.scheme}, {len(y):,} rows\n"
-        f"MAE {_digits(s['mae'])}   SMAE {s['smae']:.3f}   R2 {s['r2']:.3f}",
-    )
-    if display.legend_ is not None:  # beside the axes, where it hides no points
-        display.legend_.set_loc("center left")
-        display.legend_.set_bbox_to_anchor((1, 0.5), display.ax_.transAxes)
-    figure.savefig(path, dpi=150)
+    page = make_page(content, figures, folder)
+    (folder / REPORT).write_text(page, encoding="utf-8")
 
 
 def _write_predictions(result: Result, path: Path) -> None:
@@ -160,7 +114,9 @@ def _write_predictions(result: Result, path: Path) -> None:
         )
         for (target, scheme), evaluations in runs.items():
             y = samples.targets[:, samples.target_names.index(target)]
-            for row in np.flatnonzero(evaluations[0].fold_of != None):  # noqa: E711
+            predicted = {item.model: item.y_pred for item in evaluations}
+            first = evaluations[0]
+            for place, row in enumerate(first.rows):
                 writer.writerow(
                     [
                         samples.ids[row],
@@ -168,9 +124,12 @@ def _write_predictions(result: Result, path: Path) -> None:
                         "" if samples.groups is None else samples.groups[row],
                         target,
                         scheme,
-                        evaluations[0].fold_of[row],
+                        first.fold_of[place],
                         float(y[row]),
-                        *(float(evaluation.y_pred[row]) for evaluation in evaluations),
+                        *(
+                            float(predicted[model][place]) if model in predicted else ""
+                            for model in result.models
+                        ),
                     ]
                 )
 
@@ -197,8 +156,10 @@ def _as_dict(result: Result, files: list[str]) -> dict[str, Any]:
                 "target": evaluation.target,
                 "scheme": evaluation.scheme,
                 "model": evaluation.model,
+                "joint": evaluation.joint,
                 **evaluation.scores,
                 "intervals_95": evaluation.intervals,
+                "two_sigma": evaluation.two_sigma,
                 "fit_seconds": evaluation.fit_seconds,
                 "predict_seconds": evaluation.predict_seconds,
                 "folds": evaluation.folds,
@@ -251,22 +212,29 @@ def _finite(value: Any) -> Any:
 
 
 def print_report(result: Result) -> None:
-    """Print the table to stdout.
+    """Print the tables to stdout.
 
     Parameters
     ----------
     result : Result
         What to print.
     """
-    samples, clusters = result.samples, result.clusters
+    samples, clusters, options = result.samples, result.clusters, result.options
     print(f"\n{samples.source}")
     of_groups = ""
     if samples.groups is not None:
         count = len(np.unique(samples.groups))
         of_groups = f" in {count:,} groups of {samples.group_name}"
     print(f"{len(samples):,} rows{of_groups}")
-    if "stratified" in result.options.cv:
-        print(f"stratified: {result.options.n_splits} folds")
+    for scheme in options.cv:
+        if scheme in ("stratified", "formula"):
+            by = f" by {samples.stratum_name}" if samples.strata is not None else ""
+            print(
+                f"{scheme}: {options.n_splits} folds"
+                + (by if scheme == "stratified" else "")
+            )
+        elif scheme == "bootstrap":
+            print(f"bootstrap: {options.n_resamples} resamples")
     if clusters is not None:
         sizes = ", ".join(
             f"{cluster['size']:,} ({cluster['central_formula']})"
@@ -275,20 +243,28 @@ def print_report(result: Result) -> None:
         print(f"loco: {len(clusters.summary)} clusters of rows (centre): {sizes}")
     for target in samples.target_names:
         unit = samples.units.get(target)
+        evaluations = [e for e in result.evaluations if e.target == target]
         print(f"\n{target}{f' ({unit})' if unit else ''}")
-        _print_table([e for e in result.evaluations if e.target == target])
-    if result.options.bootstrap:
+        _print_table([(e, e.scores, e.intervals) for e in evaluations])
+        if options.two_sigma:
+            print("\nwithin two standard deviations of the mean:")
+            _print_table(
+                [
+                    (e, e.two_sigma["scores"], e.two_sigma["intervals"])
+                    for e in evaluations
+                ]
+            )
+    if options.bootstrap:
         print("\n[95 % bootstrap interval over fixed predictions]")
-    print(f"{result.seconds:.0f} s; results in {result.options.out}")
+    print(f"{result.seconds:.0f} s; results in {options.out}")
 
 
-def _print_table(evaluations: list[Evaluation]) -> None:
+def _print_table(evaluations: list[tuple[Evaluation, dict, dict]]) -> None:
     rows = [_HEADERS]
-    for evaluation in evaluations:
+    for evaluation, scores, intervals in evaluations:
         cells = [
-            _with_interval(evaluation, "mae", _digits),
-            _with_interval(evaluation, "smae", "{:.3f}".format),
-            _with_interval(evaluation, "r2", "{:.3f}".format),
+            with_interval(scores[name], intervals.get(name), text)
+            for name, text in SHOWN_SCORES.items()
         ]
         seconds = evaluation.fit_seconds + evaluation.predict_seconds
         rows.append((evaluation.scheme, evaluation.model, *cells, f"{seconds:.1f}"))
@@ -297,22 +273,3 @@ def _print_table(evaluations: list[Evaluation]) -> None:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         cells[-1] = row[-1].rjust(widths[-1])
         print("  ".join(cells))
-
-
-def _with_interval(evaluation: Evaluation, name: str, text: Any) -> str:
-    value = evaluation.scores[name]
-    if math.isnan(value):
-        return "-"
-    shown = text(value)
-    if name in evaluation.intervals:
-        low, high = evaluation.intervals[name]
-        shown += f" [{text(low)}, {text(high)}]"
-    return shown
-
-
-def _digits(value: float) -> str:
-    """Write four significant digits without an exponent where that is readable."""
-    if value == 0 or not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.3e}" if value else "0"
-    decimals = max(0, 3 - math.floor(math.log10(abs(value))))
-    return f"{value:.{decimals}f}"

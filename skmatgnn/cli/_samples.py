@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skmatgnn.datasets import load_formation_energies, load_id_prop
+from skmatgnn.datasets import (
+    load_formation_energies,
+    load_id_prop,
+    read_electrodes,
+    theoretical_capacity,
+)
 from skmatgnn.datasets._tables import (
     Problems,
     Table,
@@ -16,11 +22,10 @@ from skmatgnn.datasets._tables import (
     parse_number,
     read_table,
 )
-from skmatgnn.errors import InvalidValueError
+from skmatgnn.errors import InvalidValueError, SkmatgnnError
 from skmatgnn.preprocessing._formula import find_unusable_compositions
 
 if TYPE_CHECKING:
-    import argparse
     from pathlib import Path
 
     from skmatgnn._typing import FloatArray, IntArray
@@ -65,6 +70,12 @@ class Samples:
         Samples that must stay together.
     group_name : str or None
         What the groups are.
+    strata : ndarray of shape (n,) of str, or None
+        Labels that all stratified folds have in equal shares.
+    stratum_name : str or None
+        What the labels are.
+    theory : dict of str to ndarray of shape (n,)
+        What physics says of a target without learning, by its name.
     formula_column : str or None
         Column of the formulas, for a table.
     n_read : int
@@ -84,6 +95,9 @@ class Samples:
     units: dict[str, str] = field(default_factory=dict)
     groups: np.ndarray | None = None
     group_name: str | None = None
+    strata: np.ndarray | None = None
+    stratum_name: str | None = None
+    theory: dict[str, FloatArray] = field(default_factory=dict)
     formula_column: str | None = None
     n_read: int = 0
     sha256: str | None = None
@@ -111,6 +125,8 @@ class Samples:
             formulas=[self.formulas[row] for row in rows],
             targets=self.targets[rows],
             groups=None if self.groups is None else self.groups[rows],
+            strata=None if self.strata is None else self.strata[rows],
+            theory={name: values[rows] for name, values in self.theory.items()},
         )
 
     def place(self, row: int) -> str:
@@ -173,15 +189,17 @@ def load_samples(options: argparse.Namespace, notes: Notes) -> Samples:
     InvalidValueError
         If the data cannot be used, with lines or identifiers.
     """
-    data, group_column = options.data, getattr(options, "group_column", None)
-    if data is None:
+    data = options.data
+    if getattr(options, "electrodes", False):
+        samples = _electrodes(options, notes)
+    elif data is None:
         _refuse_columns(options, "the data that come with pymatgen; give DATA")
         samples = _embedded()
     elif data.is_dir():
         _refuse_columns(options, "tables, not for a folder of structures", target=False)
         samples = _folder(data, options)
     else:
-        samples = _table(data, options.formula_column, options.target, group_column)
+        samples = _table(data, options)
     if options.max_rows is not None and options.max_rows < len(samples):
         rng = np.random.default_rng(options.random_state)
         chosen = rng.choice(len(samples), options.max_rows, replace=False)
@@ -225,7 +243,8 @@ def require_learnable(samples: Samples, n_least: int, needed_by: str) -> None:
 def _refuse_columns(
     options: argparse.Namespace, meant_for: str, *, target: bool = True
 ) -> None:
-    names = ["formula_column", "group_column", *(["target"] if target else [])]
+    names = ["formula_column", "group_column", "stratify_column"]
+    names += ["target"] if target else []
     for name in names:
         if getattr(options, name, None) is not None:
             option = "--" + name.replace("_", "-")
@@ -319,19 +338,15 @@ def read_formula_table(
     return table, problems, column
 
 
-def _table(
-    path: Path,
-    formula_column: str | None,
-    targets: list[str] | None,
-    group_column: str | None,
-) -> Samples:
+def _table(path: Path, options: argparse.Namespace) -> Samples:
+    targets = options.target
     if not targets:
         raise InvalidValueError(_which_target(read_table(path)))
     if len(set(targets)) != len(targets):
         raise InvalidValueError(f"--target names a column twice: {targets}.")
-    groups = [] if group_column is None else [group_column]
+    names = [getattr(options, f"{kind}_column", None) for kind in ("group", "stratify")]
     table, problems, column = read_formula_table(
-        path, formula_column, [*targets, *groups]
+        path, options.formula_column, [*targets, *filter(None, names)]
     )
     if column in targets:
         raise InvalidValueError(f"{column!r} cannot be both the formula and a target.")
@@ -339,7 +354,9 @@ def _table(
         table.numbers(name, problems, missing_allowed=len(targets) > 1)
         for name in targets
     ]
-    labels = None if group_column is None else table.labels(group_column, problems)
+    groups, strata = (
+        None if name is None else table.labels(name, problems) for name in names
+    )
     problems.raise_if_any()
     formulas = table.column(column)
     return Samples(
@@ -351,12 +368,47 @@ def _table(
         formulas=formulas,
         targets=np.column_stack(values),
         target_names=list(targets),
-        groups=None if labels is None else np.array([str(label) for label in labels]),
-        group_name=group_column,
+        groups=_as_texts(groups),
+        group_name=names[0],
+        strata=_as_texts(strata),
+        stratum_name=names[1],
         formula_column=column,
         n_read=len(formulas),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
+
+
+def _electrodes(options: argparse.Namespace, notes: Notes) -> Samples:
+    """Read a table in the layout of the Materials Project's battery explorer."""
+    if options.data is None or options.data.is_dir():
+        raise InvalidValueError(
+            "--electrodes is for a table of electrodes: name it as DATA. Its layout is "
+            "that of skmatgnn.datasets.read_electrodes."
+        )
+    table = read_electrodes(options.data)
+    columns = {
+        "formula_column": "formula_discharge",
+        "target": list(table.target_names),
+        "group_column": "battery_id",
+        "stratify_column": "working_ion",
+    }
+    chosen = {k: v for k, v in columns.items() if getattr(options, k, None) is None}
+    samples = _table(options.data, argparse.Namespace(**{**vars(options), **chosen}))
+    units = {k: v for k, v in table.units.items() if k in samples.target_names}
+    theory = {}
+    if "capacity_grav" in samples.target_names:
+        members = ("formula_discharge", "formula_charge", "working_ion")
+        try:
+            theory["capacity_grav"] = theoretical_capacity(
+                *(table.frame[name].to_numpy(object) for name in members)
+            )
+        except SkmatgnnError as error:
+            notes.add(f"no theoretical capacity: {error}")
+    return replace(samples, units=units, theory=theory)
+
+
+def _as_texts(labels: list[Any] | None) -> np.ndarray | None:
+    return None if labels is None else np.array([str(label) for label in labels])
 
 
 def _which_target(table: Table) -> str:

@@ -7,16 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from skmatgnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from skmatgnn._typing import FloatArray, IntArray
+    from skmatgnn._typing import BoolArray, FloatArray, IntArray
     from skmatgnn.cli._notes import Notes
     from skmatgnn.cli._samples import Samples
+
+    _Split = tuple[str, IntArray, IntArray]  # label, training rows, test rows
 
 __all__ = [
     "SCHEMES",
@@ -27,7 +31,7 @@ __all__ = [
     "require_schemes",
 ]
 
-SCHEMES = ("stratified", "loco")
+SCHEMES = ("stratified", "formula", "loco", "bootstrap")
 MAX_BINS = 10
 
 
@@ -38,14 +42,30 @@ class Fold:
     Parameters
     ----------
     label : str
-        Number of the fold, or of the cluster that is tested.
+        Number of the fold, of the cluster that is tested, or of the resample.
     train, test : ndarray of int
-        Rows, of all samples.
+        Rows, of all samples; a resample trains on some of them repeatedly.
     """
 
     label: str
     train: IntArray
     test: IntArray
+
+    def where(self, wanted: BoolArray) -> Fold:
+        """Leave rows out.
+
+        Parameters
+        ----------
+        wanted : ndarray of bool
+            For each of all samples, whether to keep it.
+
+        Returns
+        -------
+        Fold
+        """
+        return Fold(
+            self.label, self.train[wanted[self.train]], self.test[wanted[self.test]]
+        )
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,8 @@ class Clusters:
     ----------
     labels : ndarray of shape (n,)
         The clusters.
+    points : ndarray of shape (n, d)
+        What was clustered.
     summary : list of dict
         Size, share and most central formula of each.
     n_moved : int
@@ -63,6 +85,7 @@ class Clusters:
     """
 
     labels: IntArray
+    points: FloatArray
     summary: list[dict[str, Any]] = field(default_factory=list)
     n_moved: int = 0
 
@@ -129,7 +152,8 @@ def find_clusters(samples: Samples, random_state: int, notes: Notes) -> Clusters
             f"loco needs at least two clusters; the {len(labels)} rows of "
             f"{samples.source} form only one. Use more varied data, or --cv stratified."
         )
-    return Clusters(labels, _summary(samples, labels, clusters.points_), n_moved)
+    points = clusters.points_
+    return Clusters(labels, points, _summary(samples, labels, points), n_moved)
 
 
 def _keep_groups(labels: IntArray, groups: np.ndarray) -> IntArray:
@@ -168,24 +192,24 @@ def _summary(
 def make_folds(
     scheme: str,
     samples: Samples,
-    target: int,
+    targets: Sequence[int],
     clusters: Clusters | None,
     options: argparse.Namespace,
 ) -> list[Fold]:
-    """Split the rows where a target is known.
+    """Split the rows where any of some targets is known.
 
     Parameters
     ----------
-    scheme : {"stratified", "loco"}
+    scheme : {"stratified", "formula", "loco", "bootstrap"}
         How.
     samples : Samples
         The data.
-    target : int
-        Which target.
+    targets : sequence of int
+        Which targets.
     clusters : Clusters or None
         For ``"loco"``.
     options : Namespace
-        ``n_splits`` and ``random_state``.
+        ``n_splits``, ``n_resamples`` and ``random_state``.
 
     Returns
     -------
@@ -196,72 +220,153 @@ def make_folds(
     InvalidValueError
         If there are too few rows, groups or clusters.
     """
-    y = samples.targets[:, target]
-    known = np.flatnonzero(~np.isnan(y))
-    name = samples.target_names[target]
-    groups = None if samples.groups is None else samples.groups[known]
+    y = samples.targets[:, list(targets)]
+    known = np.flatnonzero(~np.isnan(y).all(axis=1))
     if scheme == "loco":
-        labels = clusters.labels[known]
-        tested = np.unique(labels)
-        if len(tested) < 2:
-            raise InvalidValueError(
-                f"{samples.source}: {name!r} is known in one cluster only, so that "
-                "loco is not possible. Use --cv stratified."
-            )
-        parts = [(labels != c, labels == c) for c in tested]
-        return [
-            Fold(str(c), known[train], known[test])
-            for c, (train, test) in zip(tested, parts, strict=True)
-        ]
-    if groups is None:
-        splits = _stratified(y[known], options)
+        names = ", ".join(samples.target_names[target] for target in targets)
+        splits = _by_cluster(clusters.labels[known], samples.source, names)
+    elif scheme == "bootstrap":
+        splits = _resamples(samples, known, options)
+    elif scheme == "formula":
+        splits = _by_formula(samples, known, options)
     else:
-        _require_groups(groups, samples, options.n_splits)
-        splits = _stratified_by_group(y[known], groups, options)
-    folds = [
-        Fold(str(number), known[train], known[test])
-        for number, (train, test) in enumerate(splits)
+        splits = _stratified(samples, known, y[known], options)
+    return [Fold(label, known[train], known[test]) for label, train, test in splits]
+
+
+def _by_cluster(labels: IntArray, source: str, target: str) -> list[_Split]:
+    tested = np.unique(labels)
+    if len(tested) < 2:
+        raise InvalidValueError(
+            f"{source}: {target!r} is known in one cluster only, so that loco is not "
+            "possible. Use --cv stratified."
+        )
+    return [
+        (str(c), np.flatnonzero(labels != c), np.flatnonzero(labels == c))
+        for c in tested
     ]
-    if any(not len(fold.test) or not len(fold.train) for fold in folds):
+
+
+def _resamples(
+    samples: Samples, known: IntArray, options: argparse.Namespace
+) -> list[_Split]:
+    """Draw rows, or whole groups, with replacement; test on those not drawn."""
+    rng = np.random.default_rng(options.random_state)
+    units = np.arange(len(known))
+    if samples.groups is not None:
+        units = _codes(samples.groups[known])
+    n_units = int(units.max()) + 1
+    splits = []
+    for number in range(options.n_resamples):
+        counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units))[units]
+        train, test = (
+            np.repeat(np.arange(len(known)), counts),
+            np.flatnonzero(counts == 0),
+        )
+        if not len(test):
+            _require_groups(n_units, samples, n_units + 1)
+        splits.append((str(number), train, test))
+    return splits
+
+
+def _by_formula(
+    samples: Samples, known: IntArray, options: argparse.Namespace
+) -> list[_Split]:
+    from sklearn.model_selection import GroupKFold
+
+    from skmatgnn.model_selection import formula_groups
+
+    groups = _codes(formula_groups(samples.X[known]))
+    if samples.groups is not None:
+        groups = _joined(groups, _codes(samples.groups[known]))
+    found = int(groups.max()) + 1
+    if found < options.n_splits:
+        raise InvalidValueError(
+            f"{samples.source}: {options.n_splits} folds by formula need as many "
+            f"different formulas; there are {found}. Lower --n-splits."
+        )
+    cv = GroupKFold(options.n_splits, shuffle=True, random_state=options.random_state)
+    return _numbered(cv.split(known, groups=groups))
+
+
+def _joined(first: IntArray, second: IntArray) -> IntArray:
+    """Merge two kinds of groups into the smallest that split neither."""
+    n = len(first)
+    offset = n + int(first.max()) + 1
+    graph = coo_array(
+        (
+            np.ones(2 * n),
+            (np.tile(np.arange(n), 2), np.concatenate([first + n, second + offset])),
+        ),
+        shape=(offset + int(second.max()) + 1,) * 2,
+    )
+    return _codes(connected_components(graph, directed=False)[1][:n])
+
+
+def _stratified(
+    samples: Samples, known: IntArray, y: FloatArray, options: argparse.Namespace
+) -> list[_Split]:
+    from skmatgnn.model_selection import StratifiedRegressionKFold
+
+    strata = None if samples.strata is None else samples.strata[known]
+    if strata is None and y.shape[1] > 1:
+        raise InvalidValueError(
+            "Folds for several targets at once cannot be stratified by one of them: "
+            "name labels by --stratify-column, or leave --joint or stratified out."
+        )
+    if samples.groups is None:
+        cv = StratifiedRegressionKFold(
+            options.n_splits,
+            by="target" if strata is None else strata,
+            shuffle=True,
+            random_state=options.random_state,
+        )
+        splits = _numbered(cv.split(known, y[:, 0]))
+    else:
+        groups = samples.groups[known]
+        _require_groups(len(np.unique(groups)), samples, options.n_splits)
+        if strata is None:
+            strata = _quantile_bins(y[:, 0], options.n_splits)
+        splits = _stratified_by_group(strata, groups, options)
+    if any(not len(train) or not len(test) for _, train, test in splits):
         raise InvalidValueError(
             f"{samples.source}: the groups of {samples.group_name} cannot be dealt out "
             f"to {options.n_splits} folds. Lower --n-splits."
         )
-    return folds
+    return splits
 
 
-def _require_groups(groups: np.ndarray, samples: Samples, n_splits: int) -> None:
-    found = len(np.unique(groups))
-    if found < n_splits:
-        raise InvalidValueError(
-            f"{samples.source}: {n_splits} folds need at least {n_splits} groups; "
-            f"{samples.group_name} has {found}. Lower --n-splits."
-        )
-
-
-def _stratified(
-    y: FloatArray, options: argparse.Namespace
-) -> list[tuple[IntArray, IntArray]]:
-    from skmatgnn.model_selection import StratifiedRegressionKFold
-
-    cv = StratifiedRegressionKFold(
-        options.n_splits, shuffle=True, random_state=options.random_state
-    )
-    return list(cv.split(y, y))
+def _quantile_bins(y: FloatArray, n_splits: int) -> IntArray:
+    n_bins = max(1, min(MAX_BINS, len(y) // n_splits))
+    edges = np.quantile(y, np.arange(1, n_bins) / n_bins)
+    return np.searchsorted(np.unique(edges), y, side="right")
 
 
 def _stratified_by_group(
-    y: FloatArray, groups: np.ndarray, options: argparse.Namespace
-) -> list[tuple[IntArray, IntArray]]:
+    strata: np.ndarray, groups: np.ndarray, options: argparse.Namespace
+) -> list[_Split]:
     from sklearn.model_selection import StratifiedGroupKFold
 
-    n_bins = max(1, min(MAX_BINS, len(y) // options.n_splits))
-    edges = np.quantile(y, np.arange(1, n_bins) / n_bins)
-    bins = np.searchsorted(np.unique(edges), y, side="right")
     cv = StratifiedGroupKFold(
         options.n_splits, shuffle=True, random_state=options.random_state
     )
     with warnings.catch_warnings():
         # Bins of a target with many equal values can be small; folds are still made.
         warnings.filterwarnings("ignore", message="The least populated class")
-        return list(cv.split(y, bins, groups))
+        return _numbered(cv.split(strata, strata, groups))
+
+
+def _require_groups(found: int, samples: Samples, needed: int) -> None:
+    if found < needed:
+        raise InvalidValueError(
+            f"{samples.source}: {needed} folds need at least {needed} groups; "
+            f"{samples.group_name} has {found}. Lower --n-splits."
+        )
+
+
+def _numbered(splits: Iterable[tuple[IntArray, IntArray]]) -> list[_Split]:
+    return [(str(number), *split) for number, split in enumerate(splits)]
+
+
+def _codes(labels: np.ndarray) -> IntArray:
+    return np.unique(labels, return_inverse=True)[1]

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from skmatgnn.inspection._attention import AttentionDisplay
+from skmatgnn.inspection._cluster_error_display import ClusterErrorDisplay
+from skmatgnn.inspection._embedding_map import EmbeddingMapDisplay
+from skmatgnn.inspection._learning_curve import BootstrapLearningCurveDisplay
 from skmatgnn.inspection._parity import ParityDisplay
 from skmatgnn.inspection._representatives import (
     ClusterRepresentatives,
     cluster_representatives,
 )
+from skmatgnn.inspection._working_ions import WorkingIonDisplay
 
-__all__ = ["ClusterRepresentatives", "ParityDisplay", "cluster_representatives"]
+__all__ = [
+    "AttentionDisplay",
+    "BootstrapLearningCurveDisplay",
+    "ClusterErrorDisplay",
+    "ClusterRepresentatives",
+    "EmbeddingMapDisplay",
+    "ParityDisplay",
+    "WorkingIonDisplay",
+    "cluster_representatives",
+]

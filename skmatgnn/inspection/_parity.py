@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.model_selection import cross_validate
-from sklearn.utils import _safe_indexing
 
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.inspection._axes import new_axes
+from skmatgnn.inspection._out_of_fold import predict_out_of_fold
 from skmatgnn.inspection._parity_input import (
     ensure_baseline,
     ensure_column,
     ensure_limits,
 )
+from skmatgnn.inspection._text import three_digits
 from skmatgnn.metrics import (
     masked_mean_absolute_error,
     masked_r2_score,
@@ -261,30 +262,15 @@ class ParityDisplay:
         InvalidValueError
             If a sample is in more than one test set.
         """
-        result = cross_validate(
+        y_pred, fold_of = predict_out_of_fold(
             estimator,
             X,
             y,
-            groups=groups,
             cv=cv,
+            groups=groups,
             n_jobs=n_jobs,
-            scoring=_no_score,
-            error_score="raise",
-            return_estimator=True,
-            return_indices=True,
+            purpose="a parity plot",
         )
-        folds = result["indices"]["test"]
-        y_pred, fold_of = np.full(len(y), np.nan), np.full(len(y), -1)
-        for number, (fitted, rows) in enumerate(
-            zip(result["estimator"], folds, strict=True)
-        ):
-            if (fold_of[rows] >= 0).any():
-                raise InvalidValueError(
-                    f"Sample {rows[fold_of[rows] >= 0][0]} is in more than one test "
-                    f"set of {cv!r}; a parity plot shows each sample once."
-                )
-            fold_of[rows] = number
-            y_pred[rows] = np.ravel(fitted.predict(_safe_indexing(X, rows)))
         shown = np.array([f"fold {number}" for number in fold_of])
         return cls.from_predictions(
             y, y_pred, groups=options.pop("color_by", shown), **options
@@ -429,7 +415,7 @@ class ParityDisplay:
 
     def _summary(self, n_groups: int, n_hidden: int) -> str:
         unit = f" {self.units}" if self.units else ""
-        lines = [f"MAE {_three_digits(self.mae_)}{unit}"]
+        lines = [f"MAE {three_digits(self.mae_)}{unit}"]
         lines += [f"R² {_fixed(self.r2_)}"] if np.isfinite(self.r2_) else []
         lines += [f"SMAE {_fixed(self.smae_)}"] if np.isfinite(self.smae_) else []
         hidden = f" ({n_hidden:,} outside)" if n_hidden else ""
@@ -443,23 +429,6 @@ def _fixed(value: float) -> str:
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _three_digits(value: float) -> str:
-    """Write a number with three significant digits, without an exponent if short."""
-    if value == 0 or not np.isfinite(value) or not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.3g}"
-    decimals = max(0, 2 - int(np.floor(np.log10(abs(value)))))
-    return f"{value:,.{decimals}f}"
-
-
 def _new_axes(binned: bool) -> Axes:
-    import matplotlib.pyplot as plt
-
     # "compressed" gives the colour bar the height of the square axes.
-    width = 5.6 if binned else 4.8
-    return plt.subplots(figsize=(width, 4.8), layout="compressed")[1]
-
-
-def _no_score(estimator: Any, X: Any, y: Any) -> float:
-    """Stand in for a score where only the predictions are wanted."""
-    del estimator, X, y
-    return 0.0
+    return new_axes(5.6 if binned else 4.8, 4.8, layout="compressed")

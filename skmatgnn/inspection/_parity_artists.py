@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+from skmatgnn.inspection._text import lower_first, natural_key, shorten, with_unit
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection, PolyCollection
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 _MARGIN = 0.04
 _ROOM_FOR_BARS = 0.2
-_LARGEST_LEGEND_LABEL = 18
 
 
 def draw_points(
@@ -156,10 +157,9 @@ def label(
     ax: Axes, target_name: str | None, units: str | None, title: str | None
 ) -> None:
     """Label the axes with the property and its unit."""
-    name = "value" if target_name is None else _lower_first(target_name)
-    unit = f" ({units})" if units else ""
-    ax.set_xlabel(f"True {name}{unit}")
-    ax.set_ylabel(f"Predicted {name}{unit}")
+    name = "value" if target_name is None else lower_first(target_name)
+    ax.set_xlabel(with_unit(f"True {name}", units))
+    ax.set_ylabel(with_unit(f"Predicted {name}", units))
     if title is not None:
         ax.set_title(title, fontsize="medium")
 
@@ -212,35 +212,13 @@ def _groups(
     """Rows, name and colour of each group, in natural order of the names."""
     if groups is None:
         return [(np.arange(n_points), None, "tab:blue")]
-    names = sorted(np.unique(groups), key=_natural)
+    names = sorted(np.unique(groups), key=natural_key)
     palette = colormaps["tab10" if len(names) <= 10 else "turbo"]
     places = range(10) if len(names) <= 10 else np.linspace(0.03, 0.97, len(names))
     return [
-        (np.flatnonzero(groups == name), _shorten(name), palette(place))
+        (np.flatnonzero(groups == name), shorten(name), palette(place))
         for name, place in zip(names, places, strict=False)
     ]
-
-
-def _natural(name: str) -> tuple[str, float, str]:
-    """Order "fold 10" after "fold 9"."""
-    head, _, tail = name.rpartition(" ")
-    try:
-        return head, float(tail), ""
-    except ValueError:
-        return name, 0.0, tail
-
-
-def _shorten(name: str) -> str:
-    if len(name) <= _LARGEST_LEGEND_LABEL:
-        return name
-    return name[: _LARGEST_LEGEND_LABEL - 1] + "…"
-
-
-def _lower_first(name: str) -> str:
-    """Write "Band gap" as it stands in a sentence, but leave "MAE" and "E_form"."""
-    if len(name) > 1 and name[0].isupper() and name[1].islower():
-        return name[0].lower() + name[1:]
-    return name
 
 
 def range_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,19 +31,21 @@ def ensure_limits(limits: Any) -> tuple[float, float]:
     return low, high
 
 
-def ensure_baseline(baseline: Any, shown: np.ndarray) -> FloatArray | None:
+def ensure_baseline(
+    baseline: Any, shown: np.ndarray, name: str = "baseline"
+) -> FloatArray | None:
     """Make the control's predictions of the pairs that are shown."""
     if baseline is None:
         return None
     values = [baseline] if np.ndim(baseline) == 0 else baseline
-    column = ensure_column(values, "baseline")
+    column = ensure_column(values, name)
     if len(column) == 1:
         column = np.repeat(column, len(shown))
-    require_consistent_length(y_true=shown, baseline=column)
+    require_consistent_length(y_true=shown, **{name: column})
     lost = np.flatnonzero(shown & np.isnan(column))
     if len(lost):
         raise InvalidValueError(
-            f"baseline is NaN at index {lost[0]}, where the true and the predicted "
+            f"{name} is NaN at index {lost[0]}, where the true and the predicted "
             "value are known."
         )
     return column[shown]
@@ -67,6 +70,15 @@ def ensure_column(values: Any, name: str) -> FloatArray:
     if array.ndim != 1:
         raise InvalidValueError(
             f"{name} must have one value per sample; got shape {array.shape}. Draw "
-            "several properties one by one: y_true=Y[:, 0], y_pred=P[:, 0]."
+            f"several properties one by one: {name}=Y[:, 0]."
         )
     return array
+
+
+def require_count(value: Any, name: str, least: int = 1) -> None:
+    """Reject what is no integer of this size or more."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (whole and value >= least):
+        raise InvalidValueError(
+            f"{name} must be an integer of {least} or more; got {value!r}."
+        )

@@ -108,7 +108,7 @@ def cluster_representatives(
     codes = ensure_groups(groups, len(items))
     labels = ensure_object_array(groups, what="group labels", single=())
     seen = np.unique(codes, return_index=True)[1]
-    firsts = [i for i in seen if not _is_noise(labels[i])]
+    firsts = [i for i in seen if not is_noise(labels[i])]
     indices, means, sizes = [], [], []
     for first in firsts:
         members = np.flatnonzero(codes == codes[first])
@@ -126,5 +126,6 @@ def cluster_representatives(
     )
 
 
-def _is_noise(label: Any) -> bool:
+def is_noise(label: Any) -> bool:
+    """Tell whether a label is the number that clusterers give to noise."""
     return not isinstance(label, str) and bool(label == _NOISE)

@@ -140,7 +140,15 @@ def test_benchmark__files__are_all_there_and_are_figures(grouped, tmp_path):
     out = tmp_path / "out"
     assert sorted(p.name for p in out.iterdir()) == sorted(results["files"])
     figures = [name for name in results["files"] if name.endswith(".png")]
-    assert len(figures) == 4
+    assert sorted(figures) == [
+        "clusters.png",
+        "clusters_gap.png",
+        "errors_gap.png",
+        "parity_gap_loco_control.png",
+        "parity_gap_loco_rf_magpie.png",
+        "parity_gap_stratified_control.png",
+        "parity_gap_stratified_rf_magpie.png",
+    ]
     for name in figures:
         with Image.open(out / name) as image:
             assert np.asarray(image.convert("L")).std() > 5
@@ -232,10 +240,10 @@ def test_benchmark__folder__all_models_run_on_structures(crystal_folder, tmp_pat
 def test_benchmark__former_results__are_replaced_whole(oxides, tmp_path):
     out = tmp_path / "out"
     assert run(oxides, out) == 0
-    assert run(oxides, out, "--models", "control", "--cv", "loco") == 0
+    assert run(oxides, out, "--models", "control", "--cv", "stratified") == 0
     results, _ = read(out)
     assert sorted(p.name for p in out.iterdir()) == sorted(results["files"])
-    assert len(results["files"]) == 3
+    assert len(results["files"]) == 5
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "oxides.csv"]
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from skmatgnn.cli import _benchmark, _report, main
+from skmatgnn.cli import _fits, _report, main
 
 FAST = ["--n-estimators", "5", "--bootstrap", "20", "--quiet"]
 
@@ -29,12 +29,12 @@ def refused(tmp_path, capsys):
 def test_benchmark__unknown_model__lists_those_that_exist(refused, oxides):
     message = refused(oxides, "--target", "gap", "--models", "control,svm")
     assert "no model 'svm'" in message
-    assert "control, rf_magpie, cgcnn, alignn" in message
+    assert "rf_magpie, modnet, crabnet, cgcnn, alignn" in message
 
 
 def test_benchmark__unknown_scheme__lists_those_that_exist(refused, oxides):
     message = refused(oxides, "--target", "gap", "--cv", "random")
-    assert "no scheme 'random'. The schemes are: stratified, loco" in message
+    assert "no scheme 'random'. The schemes are: stratified, formula, loco" in message
 
 
 def test_benchmark__structure_model_on_a_table__says_what_it_needs(refused, oxides):
@@ -242,18 +242,41 @@ def test_benchmark__failure_while_writing__keeps_the_former_results(
     assert main([*arguments, "--out", str(out), *FAST]) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "oxides.csv"]
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["out", "out.partial", "oxides.csv"]  # the fits are not lost
 
 
 def test_benchmark__ctrl_c__exits_with_130_and_leaves_nothing(
     oxides, tmp_path, monkeypatch, capsys
 ):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_benchmark, "_fit_predict", interrupt)
+    monkeypatch.setattr(_fits, "_fit_predict", interrupt)
     out = tmp_path / "out"
     code = main(["benchmark", str(oxides), "--target", "gap", "--out", str(out), *FAST])
     assert code == 130
     assert "interrupted" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["oxides.csv"]
+
+
+def test_benchmark__theory_without_electrodes__says_what_it_needs(refused, oxides):
+    message = refused(oxides, "--target", "gap", "--models", "theoretical")
+    assert "add --electrodes" in message
+
+
+def test_benchmark__electrodes__need_their_table(refused, oxides):
+    assert "name it as DATA" in refused("--electrodes")
+    assert "no column 'formula_discharge'" in refused(oxides, "--electrodes")
+
+
+def test_benchmark__formula_folds_of_few_formulas__says_how_many(refused, tmp_path):
+    path = tmp_path / "few.csv"
+    path.write_text("formula,y\n" + "NaCl,1\nKCl,2\nNa2Cl2,3\nFe2O3,4\nKCl,5\n")
+    message = refused(path, "--target", "y", "--cv", "formula")
+    assert "5 folds by formula need as many different formulas; there are 3" in message
+
+
+def test_benchmark__joint_folds__need_labels_to_stratify_by(refused, oxides):
+    message = refused(oxides, "--target", "gap", "volume", "--joint")
+    assert "--stratify-column" in message

@@ -187,9 +187,11 @@ def test_fit__unknown_model_or_control__lists_those_that_exist(
     refused, oxides, tmp_path
 ):
     message = refused(*fit_arguments(oxides, tmp_path / "m", "forest"))
-    assert "no model 'forest'. The models are: control, rf_magpie" in message
+    assert (
+        "no model 'forest'. The models are: control, theoretical, rf_magpie" in message
+    )
     message = refused(*fit_arguments(oxides, tmp_path / "m", "control"))
-    assert "Models to fit: rf_magpie, cgcnn, alignn" in message
+    assert "Models to fit: rf_magpie, modnet, crabnet, cgcnn, alignn" in message
 
 
 def test_fit__bad_rows__are_named_by_line(refused, edited, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import skmatgnn
-from skmatgnn.cli import _benchmark, main
+from skmatgnn.cli import _fits, main
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "skmatgnn"]
@@ -55,10 +55,10 @@ def test_bad_arguments__one_message_and_exit_code_2(arguments, message, capsys):
 
 
 def test_bug__is_not_disguised_as_bad_input(oxides, tmp_path, monkeypatch):
-    def buggy(*_):
+    def buggy(*_, **__):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(_benchmark, "_fit_predict", buggy)
+    monkeypatch.setattr(_fits, "_fit_predict", buggy)
     out = tmp_path / "out"
     with pytest.raises(ZeroDivisionError, match="a bug"):
         main(["benchmark", str(oxides), "--target", "gap", "--out", str(out)])

@@ -1,0 +1,236 @@
+"""The figures of a benchmark."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from skmatgnn.cli._texts import digits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from skmatgnn.cli._benchmark import Evaluation, Result
+
+__all__ = ["DrawnFigure", "draw_figures"]
+
+DPI = 130
+#: Overview figures are shown at the top of the report, the others folded away.
+OVERVIEW, DETAIL = "overview", "detail"
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure on disk.
+
+    Parameters
+    ----------
+    name : str
+        Its file.
+    caption : str
+        What it shows.
+    target : str or None
+        The target that it is about.
+    kind : {"overview", "detail"}
+        Where the report shows it.
+    """
+
+    name: str
+    caption: str
+    target: str | None
+    kind: str
+
+
+def draw_figures(result: Result, folder: Path) -> list[DrawnFigure]:
+    """Draw everything.
+
+    Parameters
+    ----------
+    result : Result
+        What to draw.
+    folder : Path
+        Where; exists.
+
+    Returns
+    -------
+    list of DrawnFigure
+    """
+    drawn = []
+
+    def draw(
+        name: str,
+        caption: str,
+        plot: Callable[[Figure], object],
+        *,
+        size: tuple[float, float],
+        target: str | None = None,
+        kind: str = OVERVIEW,
+    ) -> None:
+        figure = _new_figure(size)
+        plot(figure)
+        figure.savefig(folder / name, dpi=DPI)
+        drawn.append(DrawnFigure(name, caption, target, kind))
+
+    samples, labels = result.samples, _file_labels(result.samples.target_names)
+    if samples.strata is not None:
+        draw(
+            "strata.png",
+            f"Rows for each {samples.stratum_name}.",
+            lambda figure: _plot_strata(figure, result),
+            size=(7, 3.6),
+        )
+    if result.clusters is not None:
+        draw(
+            "clusters.png",
+            "The clusters of the scheme loco, with their most central formulas.",
+            lambda figure: _plot_clusters(figure, result),
+            size=(7.5, 5.2),
+        )
+    for target, label in zip(samples.target_names, labels, strict=True):
+        evaluations = [e for e in result.evaluations if e.target == target]
+        draw(
+            f"errors_{label}.png",
+            f"Errors of {target} with their 95 % intervals.",
+            lambda figure, e=evaluations: _plot_errors(figure, e),
+            size=(7, 3.6),
+            target=target,
+        )
+        by_cluster = [e for e in evaluations if e.scheme == "loco"]
+        if by_cluster:
+            draw(
+                f"clusters_{label}.png",
+                f"Errors of {target} for each cluster that was left out.",
+                lambda figure, e=by_cluster: _plot_cluster_errors(figure, e, result),
+                size=(8, 4),
+                target=target,
+            )
+        for evaluation in evaluations:
+            draw(
+                f"parity_{label}_{evaluation.scheme}_{evaluation.model}.png",
+                f"{target}, {evaluation.scheme}, {evaluation.model}.",
+                lambda figure, e=evaluation: _plot_parity(figure, e, result),
+                size=(6.4 if evaluation.scheme == "loco" else 5.2, 5.2),
+                target=target,
+                kind=DETAIL,
+            )
+    return drawn
+
+
+def _file_labels(names: list[str]) -> list[str]:
+    """Turn names of targets into parts of file names, all different."""
+    labels: list[str] = []
+    for number, name in enumerate(names):
+        label = re.sub(r"[^A-Za-z0-9-]+", "_", name)[:60].strip("_")
+        taken = not label or label.lower() in (other.lower() for other in labels)
+        labels.append(f"{label}_{number}".strip("_") if taken else label)
+    return labels
+
+
+def _new_figure(size: tuple[float, float]) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _plot_strata(figure: Figure, result: Result) -> None:
+    from skmatgnn.inspection import WorkingIonDisplay
+
+    samples = result.samples
+    WorkingIonDisplay.from_labels(
+        samples.strata, label_name=samples.stratum_name, ax=figure.subplots()
+    )
+
+
+def _plot_clusters(figure: Figure, result: Result) -> None:
+    from skmatgnn.inspection import EmbeddingMapDisplay
+
+    clusters = result.clusters
+    EmbeddingMapDisplay.from_points(
+        clusters.points,
+        clusters.labels,
+        representatives={c["cluster"]: c["central_formula"] for c in clusters.summary},
+        ax=figure.subplots(),
+    )
+
+
+def _plot_errors(figure: Figure, evaluations: list[Evaluation]) -> None:
+    """Draw SMAE by scheme, the models side by side."""
+    axes = figure.subplots()
+    schemes = list(dict.fromkeys(e.scheme for e in evaluations))
+    models = [m for m in dict.fromkeys(e.model for e in evaluations) if m != "control"]
+    width = 0.8 / max(len(models), 1)
+    for number, model in enumerate(models):
+        for evaluation in (e for e in evaluations if e.model == model):
+            value = evaluation.scores["smae"]
+            low, high = evaluation.intervals.get("smae", (value, value))
+            place = schemes.index(evaluation.scheme) + (number + 0.5) * width - 0.4
+            axes.bar(
+                place,
+                value,
+                width * 0.9,
+                color=f"C{number}",
+                label=model if evaluation.scheme == schemes[0] else None,
+                yerr=[[max(value - low, 0)], [max(high - value, 0)]],
+                capsize=2,
+            )
+    axes.axhline(1, color="0.4", linewidth=0.8, linestyle="--", label="control")
+    axes.set_xticks(range(len(schemes)), schemes)
+    axes.set_ylabel("SMAE (MAE / MAE of the control)")
+    axes.set_title(evaluations[0].target)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+def _plot_cluster_errors(
+    figure: Figure, evaluations: list[Evaluation], result: Result
+) -> None:
+    from skmatgnn.inspection import ClusterErrorDisplay
+
+    samples, clusters = result.samples, result.clusters
+    first = evaluations[0]
+    y = samples.targets[first.rows, samples.target_names.index(first.target)]
+    predicted = {e.model: e.y_pred for e in evaluations}
+    control = predicted.pop("control", None)
+    ClusterErrorDisplay.from_predictions(
+        y,
+        predicted or {"control": control},
+        clusters.labels[first.rows],
+        control=control,
+        group_names={c["cluster"]: c["central_formula"] for c in clusters.summary},
+        target_name=first.target,
+        units=samples.units.get(first.target) or None,
+        n_resamples=max(result.options.bootstrap, 1),
+        random_state=result.options.random_state,
+        ax=figure.subplots(),
+    )
+
+
+def _plot_parity(figure: Figure, evaluation: Evaluation, result: Result) -> None:
+    from skmatgnn.inspection import ParityDisplay
+
+    samples, scores = result.samples, evaluation.scores
+    y = samples.targets[evaluation.rows, samples.target_names.index(evaluation.target)]
+    colours = None
+    if evaluation.scheme == "loco":
+        colours = [f"cluster {label}" for label in evaluation.fold_of]
+    display: Any = ParityDisplay.from_predictions(
+        y,
+        evaluation.y_pred,
+        groups=colours,
+        target_name=evaluation.target,
+        units=samples.units.get(evaluation.target) or None,
+        ax=figure.subplots(),
+        metrics=False,  # its SMAE has another control than that of the table
+        title=f"{evaluation.model}, {evaluation.scheme}, {len(y):,} rows\n"
+        f"MAE {digits(scores['mae'])}   SMAE {scores['smae']:.3f}   "
+        f"R2 {scores['r2']:.3f}",
+    )
+    if display.legend_ is not None:  # beside the axes, where it hides no points
+        display.legend_.set_loc("center left")
+        display.legend_.set_bbox_to_anchor((1, 0.5), display.ax_.transAxes)
