@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from skmatgnn import ALIGNNRegressor, CGCNNClassifier, CGCNNRegressor
-from skmatgnn.datasets import make_crystals
+from skmatgnn import (
+    ALIGNNRegressor,
+    CGCNNClassifier,
+    CGCNNRegressor,
+    CrabNetRegressor,
+    MODNetRegressor,
+)
+from skmatgnn.datasets import load_formation_energies, make_crystals
 from skmatgnn.graphs import GraphBatch, StructureToGraph
 from skmatgnn.nn.ops import gather_senders, segment_sum
 
@@ -33,6 +39,20 @@ def test_training__float64_on_cuda__equals_cpu(estimator, crystals):
     ]
     cpu, cuda = (model.fit(X, y).predict(X) for model in models)
     np.testing.assert_allclose(cuda, cpu, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("estimator", [CrabNetRegressor, MODNetRegressor])
+def test_composition_network__on_cuda__learns_as_on_cpu(estimator):
+    X, y = load_formation_energies(return_X_y=True)
+    X, y = X[:400], y[:400]
+    makes = [
+        estimator(max_epochs=20, random_state=0, device=device)
+        for device in ("cpu", "cuda", "cuda")
+    ]
+    cpu, cuda, again = (model.fit(X[:300], y[:300]) for model in makes)
+    np.testing.assert_array_equal(cuda.predict(X), again.predict(X))
+    errors = [np.abs(m.predict(X[300:]) - y[300:]).mean() for m in (cpu, cuda)]
+    assert errors[1] < 1.3 * errors[0]  # other random numbers, the same recipe
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -22,6 +22,7 @@ PACKAGES = (
     "datasets",
     "errors",
     "estimators",
+    "feature_selection",
     "featurizers",
     "graphs",
     "inspection",

@@ -47,10 +47,10 @@ class RelevanceRedundancySelector(SelectorMixin, BaseEstimator):
 
     The normalised mutual information of two variables is their mutual information
     over the mean of their self-informations. The first feature is the one that
-    shares most with the target; each next one maximises
-    :math:`\min_j \mathrm{NMI}(i, y) / (\mathrm{NMI}(i, j)^p + c)` over the features j
-    chosen so far [1]_. With several targets each has a ranking, and the selection
-    takes the best of each in turn, in the order of the targets.
+    shares most with the target ``y``; each next one, ``i``, maximises the smallest of
+    ``NMI(i, y) / (NMI(i, j)^p + c)`` over the features ``j`` chosen so far [1]_. With
+    several targets each has a ranking, and the selection takes the best of each in
+    turn, in the order of the targets.
 
     Parameters
     ----------

@@ -109,6 +109,22 @@ def test_fit__network__predicts_structure_files_without_a_table(
     assert estimator.n_epochs_ == 2
 
 
+@pytest.mark.parametrize("name", ["modnet", "crabnet"])
+def test_fit__network_for_formulas__predicts_and_copes_with_unknown_targets(
+    name, edited, tmp_path, capsys
+):
+    table = edited(line3="Li-Fe,LiFeO2,,20,LiFeO2")
+    model, out = tmp_path / "m", tmp_path / "p.csv"
+    arguments = ["--target", "gap", "volume", "--model", name, "--max-epochs", "3"]
+    arguments += ["--device", "cpu", "--out", str(model), "--quiet"]
+    assert main(["fit", str(table), *arguments]) == 0
+    assert "3 epochs on cpu" in capsys.readouterr().out
+    assert main(["predict", str(model), str(table), "--out", str(out)]) == 0
+    values = [float(row["predicted_gap"]) for row in predictions(out)]
+    assert len(values) == 60
+    assert len(set(values)) > 20
+
+
 def test_predict__poscar__is_read_too(network_file, crystal_folder, tmp_path):
     from pymatgen.core import Structure
 
