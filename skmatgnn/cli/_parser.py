@@ -61,6 +61,7 @@ examples:
 
 results: DIR is replaced as a whole and only when everything is complete:
   report.html      one page with the tables and all figures inside
+  tables.md        the tables alone, as Markdown
   results.json     all scores, per fold and per cluster, parameters, versions
   predictions.csv  a line for each row, target and scheme, a column for each model
   *.png            the figures

@@ -26,6 +26,7 @@ __all__ = ["foreign_entry", "package_versions", "print_report", "write_report"]
 FORMAT = "skmatgnn-benchmark"
 FORMAT_VERSION = 1
 REPORT, RESULTS, PREDICTIONS = "report.html", "results.json", "predictions.csv"
+TABLES = "tables.md"
 _PACKAGES = (
     "numpy",
     "scipy",
@@ -93,10 +94,11 @@ def write_report(result: Result, folder: Path) -> None:
     """
     figures = draw_figures(result, folder)
     _write_predictions(result, folder / PREDICTIONS)
-    files = [REPORT, RESULTS, PREDICTIONS, *(figure.name for figure in figures)]
+    files = [REPORT, RESULTS, TABLES, PREDICTIONS, *(figure.name for figure in figures)]
     content = _finite(_as_dict(result, files))
     text = json.dumps(content, indent=2, allow_nan=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
+    (folder / TABLES).write_text(_markdown(result), encoding="utf-8")
     page = make_page(content, figures, folder)
     (folder / REPORT).write_text(page, encoding="utf-8")
 
@@ -241,25 +243,38 @@ def print_report(result: Result) -> None:
             for cluster in clusters.summary
         )
         print(f"loco: {len(clusters.summary)} clusters of rows (centre): {sizes}")
-    for target in samples.target_names:
-        unit = samples.units.get(target)
-        evaluations = [e for e in result.evaluations if e.target == target]
-        print(f"\n{target}{f' ({unit})' if unit else ''}")
-        _print_table([(e, e.scores, e.intervals) for e in evaluations])
-        if options.two_sigma:
-            print("\nwithin two standard deviations of the mean:")
-            _print_table(
-                [
-                    (e, e.two_sigma["scores"], e.two_sigma["intervals"])
-                    for e in evaluations
-                ]
-            )
+    for title, rows in _tables(result):
+        print(f"\n{title}")
+        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADERS))]
+        for row in rows:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            cells[-1] = row[-1].rjust(widths[-1])
+            print("  ".join(cells))
     if options.bootstrap:
         print("\n[95 % bootstrap interval over fixed predictions]")
     print(f"{result.seconds:.0f} s; results in {options.out}")
 
 
-def _print_table(evaluations: list[tuple[Evaluation, dict, dict]]) -> None:
+def _tables(result: Result) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Write the scores of each target: a title, and rows that begin with the headers."""
+    tables = []
+    for target in result.samples.target_names:
+        unit = result.samples.units.get(target)
+        title = f"{target}{f' ({unit})' if unit else ''}"
+        evaluations = [e for e in result.evaluations if e.target == target]
+        whole = [(e, e.scores, e.intervals) for e in evaluations]
+        tables.append((title, _table_rows(whole)))
+        if result.options.two_sigma:
+            usual = [
+                (e, e.two_sigma["scores"], e.two_sigma["intervals"])
+                for e in evaluations
+            ]
+            title += ", within two standard deviations of the mean"
+            tables.append((title, _table_rows(usual)))
+    return tables
+
+
+def _table_rows(evaluations: list[tuple[Evaluation, dict, dict]]) -> list[tuple]:
     rows = [_HEADERS]
     for evaluation, scores, intervals in evaluations:
         cells = [
@@ -268,8 +283,13 @@ def _print_table(evaluations: list[tuple[Evaluation, dict, dict]]) -> None:
         ]
         seconds = evaluation.fit_seconds + evaluation.predict_seconds
         rows.append((evaluation.scheme, evaluation.model, *cells, f"{seconds:.1f}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADERS))]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        cells[-1] = row[-1].rjust(widths[-1])
-        print("  ".join(cells))
+    return rows
+
+
+def _markdown(result: Result) -> str:
+    lines = [f"# {result.samples.source}"]
+    for title, (headers, *rows) in _tables(result):
+        lines += ["", f"## {title}", "", f"| {' | '.join(headers)} |"]
+        lines += ["|---|---|" + "---:|" * (len(headers) - 2)]
+        lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines) + "\n"

@@ -243,7 +243,7 @@ def test_benchmark__former_results__are_replaced_whole(oxides, tmp_path):
     assert run(oxides, out, "--models", "control", "--cv", "stratified") == 0
     results, _ = read(out)
     assert sorted(p.name for p in out.iterdir()) == sorted(results["files"])
-    assert len(results["files"]) == 5
+    assert len(results["files"]) == 6
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "oxides.csv"]
 
 

@@ -172,6 +172,9 @@ def test_benchmark__report__is_one_page_with_its_figures_inside(oxides, tmp_path
         assert f"{score['smae']:.3f}" in page
     assert page.count("<h2>") == 3
     assert "60 rows have only 30 compositions" in page
+    tables = (out / "tables.md").read_text()
+    rows = [line for line in tables.splitlines() if line.startswith("| loco |")]
+    assert len(rows) == 4
 
 
 def test_benchmark__formula_with_markup__is_escaped_in_the_report(oxides, tmp_path):
