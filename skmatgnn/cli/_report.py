@@ -256,7 +256,7 @@ def print_report(result: Result) -> None:
 
 
 def _tables(result: Result) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """Write the scores of each target: a title, and rows that begin with the headers."""
+    """Write the scores of each target: a title, and rows, headers first."""
     tables = []
     for target in result.samples.target_names:
         unit = result.samples.units.get(target)
