@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skmatgnn.nn.ops import Adjacency, gather_receivers, gather_senders, segment_sum
+from skmatgnn.nn.ops import (
+    Adjacency,
+    edge_gated_update,
+    gather_receivers,
+    gather_senders,
+    segment_sum,
+)
 
 __all__ = [
     "BatchNorm",
@@ -241,23 +247,19 @@ class EdgeGatedConv(nn.Module):
         edges : Tensor of shape (n_edges, dim)
             The input where ``update_edges`` is False.
         """
-        gate_i, update = self.receiver(nodes).split(self.dim, dim=1)
-        gate_j, message = self.sender(nodes).split(self.dim, dim=1)
-        logits = self.edge(edges)
-        logits += gather_senders(gate_j, graph)  # in place: one large array fewer
-        logits += gather_receivers(gate_i, graph)
-        gate = torch.sigmoid(logits)
-        messages = gather_senders(message, graph)
-        if self.edge_messages:
-            messages = messages + logits
-        messages = gate * messages
-        numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
-        denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)
-        update = update + numerator / (denominator + self.eps)
-        new_nodes = nodes + F.silu(self.node_norm(update))
-        if self.edge_norm is None:
-            return new_nodes, edges
-        return new_nodes, edges + F.silu(self.edge_norm(logits))
+        receivers, senders = self.receiver(nodes), self.sender(nodes)
+        return edge_gated_update(
+            nodes,
+            edges,
+            senders,
+            receivers,
+            graph,
+            edge_map=self.edge,
+            node_norm=self.node_norm,
+            edge_norm=self.edge_norm,
+            eps=self.eps,
+            edge_messages=self.edge_messages,
+        )
 
 
 class CrystalGraphConv(nn.Module):
