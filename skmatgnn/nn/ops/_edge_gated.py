@@ -1,4 +1,4 @@
-"""The edge-gated convolution after its linear maps of nodes: the door and the reference."""
+"""The edge-gated convolution after its linear maps: the door and the reference."""
 
 from __future__ import annotations
 

@@ -27,6 +27,6 @@ def probe() -> None:
         If it runs but computes nonsense; whatever Triton raises otherwise.
     """
     x = torch.zeros(16, device="cuda")
-    _increment[(1,)](x, BLOCK=16)
+    _increment[(1,)](x, BLOCK=16, enable_fp_fusion=True)
     if x.sum().item() != x.numel():
         raise RuntimeError("a compiled kernel gave a wrong sum")

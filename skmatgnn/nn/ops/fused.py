@@ -95,7 +95,7 @@ def fused_update(
     )
     if inside:
         affine = [node_norm.weight, node_norm.bias]
-        affine += [None] * 2 if edge_norm is None else [edge_norm.weight, edge_norm.bias]
+        affine += [getattr(edge_norm, name, None) for name in ("weight", "bias")]
         new_nodes, new_edges = _EdgeGated.apply(plan, nodes, *shared, *affine)
         return new_nodes, edges if edge_norm is None else new_edges
     update, logits = _EdgeGated.apply(plan, None, *shared, *[None] * 4)
@@ -109,17 +109,18 @@ def _is_layer_norm(norm: nn.Module) -> bool:
     return isinstance(norm, nn.LayerNorm) and norm.weight is not None is not norm.bias
 
 
-def _blocks(dim: int) -> dict[str, int]:
+def _launch(dim: int) -> dict[str, int | bool]:
     """Tile of a program: few edges, so that a short segment wastes little of it."""
     block_d = max(16, triton.next_power_of_2(dim))
     block_e = min(MAX_EDGES, max(MIN_EDGES, WARP_TILE // block_d))
     block_e = min(block_e, max(1, WARP_TILE * MAX_WARPS // block_d))
     warps = min(MAX_WARPS, max(1, block_e * block_d // WARP_TILE))
-    return {"D": dim, "BLOCK_D": block_d, "BLOCK_E": block_e, "num_warps": warps}
+    sizes = {"D": dim, "BLOCK_D": block_d, "BLOCK_E": block_e, "num_warps": warps}
+    return sizes | {"enable_fp_fusion": True}  # Triton's default differs by version
 
 
 class _EdgeGated(Function):
-    """New nodes and edges; without layer norm, the inputs of the norms in their place."""
+    """New nodes and edges; without layer norm, what the norms are to read."""
 
     @staticmethod
     def forward(
@@ -207,7 +208,7 @@ def _run_forward(
                 plan.eps,
                 plan.node_eps,
                 plan.edge_eps,
-                **_blocks(dim),
+                **_launch(dim),
                 NORM=plan.norm,
                 EDGES=plan.update_edges,
                 MESSAGES=plan.edge_messages,
@@ -252,7 +253,7 @@ def _run_receivers(
                 n,
                 plan.node_eps,
                 plan.edge_eps,
-                **_blocks(dim),
+                **_launch(dim),
                 NORM=plan.norm,
                 EDGES=grad_edges is not None,
                 MESSAGES=plan.edge_messages,
@@ -286,7 +287,7 @@ def _run_senders(
                 grad_mapped,
                 scaled,
                 grad_senders,
-                **_blocks(mapped.shape[1]),
+                **_launch(mapped.shape[1]),
             )
     return grad_senders
 
