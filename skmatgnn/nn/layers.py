@@ -11,6 +11,7 @@ from skmatgnn.nn.ops import (
     edge_gated_update,
     gather_receivers,
     gather_senders,
+    norm_silu,
     segment_sum,
 )
 
@@ -168,12 +169,32 @@ class NormedLinear(nn.Sequential):
     ----------
     in_dim, out_dim : int
     norm : {"layer", "batch"}
+    full_precision : bool, default=False
+        Whether fused kernels return float32 under autocast, as plain torch does after
+        a layer norm: for atoms, which are few. Bonds and angles are left in bfloat16.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, norm: str) -> None:
+    def __init__(
+        self, in_dim: int, out_dim: int, norm: str, *, full_precision: bool = False
+    ) -> None:
         super().__init__(
             nn.Linear(in_dim, out_dim), make_norm(norm, out_dim), nn.SiLU()
         )
+        self.full_precision = full_precision
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, in_dim)
+
+        Returns
+        -------
+        Tensor of shape (n, out_dim)
+        """
+        linear, norm, _ = self
+        return norm_silu(linear(x), norm, full_precision=self.full_precision)
 
 
 class EdgeGatedConv(nn.Module):

@@ -18,8 +18,14 @@ import torch
 from torch import nn
 
 from skmatgnn.nn import ALIGNN
-from skmatgnn.nn.layers import EdgeGatedConv
-from skmatgnn.nn.ops import Adjacency, LineGraph, edge_gated_update, kernels
+from skmatgnn.nn.layers import EdgeGatedConv, NormedLinear
+from skmatgnn.nn.ops import (
+    Adjacency,
+    LineGraph,
+    edge_gated_update,
+    kernels,
+    norm_silu,
+)
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HAS_TRITON = find_spec("triton") is not None
@@ -267,6 +273,48 @@ def test_fused__unusual_layouts_of_inputs__are_read_right():
 
 
 @kernel_test
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("n", "dim"), [(0, 7), (1, 1), (5, 7), (67, 64), (9, 100), (19, 256), (3, 2048)]
+)
+def test_norm_silu__rows__equals_float64_forward_and_backward(n, dim, dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(n, dim, generator=generator).to(dtype) for _ in range(2))
+    norm = nn.LayerNorm(dim)
+    with torch.no_grad():
+        norm.weight += 0.3 * torch.randn(dim, generator=generator)
+        norm.bias += 0.3 * torch.randn(dim, generator=generator)
+    results = []
+    for choice, kind in (("reference", torch.float64), ("triton", dtype)):
+        norm.zero_grad()
+        norm.to(DEVICE, kind if choice == "reference" else torch.float32)
+        rows = x.to(DEVICE, kind, copy=True).requires_grad_()
+        with kernels(choice):
+            y = norm_silu(rows, norm)
+        assert y.dtype == kind
+        y.backward(grad.to(DEVICE, kind))
+        found = {"new_nodes": y.detach(), "x": rows.grad}
+        found |= {name: value.grad for name, value in norm.named_parameters()}
+        results.append({name: value.cpu() for name, value in found.items()})
+    errors = relative_errors(results[1], results[0])
+    assert max(errors.values()) < TOLERANCE[dtype], errors
+
+
+@kernel_test
+@pytest.mark.parametrize("full_precision", [False, True])
+def test_normed_linear__autocast__format_is_chosen(full_precision):
+    block = NormedLinear(5, 8, "layer", full_precision=full_precision).to(DEVICE)
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    expected = block(x).detach()
+    with kernels("triton"), torch.autocast(DEVICE, torch.bfloat16):
+        y = block(x)
+    assert y.dtype == (torch.float32 if full_precision else torch.bfloat16)
+    torch.testing.assert_close(y.detach().float(), expected, rtol=2e-2, atol=2e-2)
+    y.sum().backward()
+    assert torch.isfinite(block[0].weight.grad).all()
+
+
+@kernel_test
 def test_fused__alignn_on_crystals__equals_float64():
     batch = make_batch(DEVICE)
     found = {}
@@ -409,3 +457,32 @@ def test_fused__whole_alignn_on_cuda__equals_plain(precision, tolerance, hidden_
     automatic = alignn_step("auto", precision, hidden_dim)
     for name, value in found.items():
         assert torch.equal(value, automatic[name]), name
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(d, marks=gpu_test) for d in TOLERANCE])
+def test_fused__large_layer_on_cuda__is_faster_than_plain(dtype):
+    case = make_case([12] * 8000, 256, consecutive=True, edge_messages=True)
+    conv, graph = case.conv.cuda(), case.graph.to("cuda")
+    rows = [row.to("cuda", dtype) for row in case.rows]
+    for row in rows[:2]:
+        row.requires_grad_()
+
+    def step():
+        with torch.autocast("cuda", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            outputs = conv(*rows[:2], graph)
+        pairs = zip(outputs, rows[2:], strict=True)
+        torch.autograd.backward(outputs, [w.to(o.dtype) for o, w in pairs])
+
+    milliseconds = {}
+    for choice in ("reference", "triton"):
+        times = []
+        with kernels(choice):
+            for _ in range(12):
+                start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                start.record()
+                step()
+                stop.record()
+                torch.cuda.synchronize()
+                times.append(start.elapsed_time(stop))
+        milliseconds[choice] = min(times[3:])
+    assert milliseconds["triton"] < milliseconds["reference"], milliseconds

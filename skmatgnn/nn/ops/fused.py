@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
+from skmatgnn.nn.ops._norm_silu import is_layer_norm
 from skmatgnn.nn.ops._triton_backward import receiver_kernel, sender_kernel
 from skmatgnn.nn.ops._triton_forward import forward_kernel
 
@@ -73,8 +74,8 @@ def fused_update(
     nodes, edges : Tensor
     """
     stored = edges.to(senders.dtype)
-    inside = _is_layer_norm(node_norm) and (
-        edge_norm is None or _is_layer_norm(edge_norm)
+    inside = is_layer_norm(node_norm) and (
+        edge_norm is None or is_layer_norm(edge_norm)
     )
     plan = _Plan(
         graph,
@@ -103,10 +104,6 @@ def fused_update(
     if edge_norm is None:
         return new_nodes, edges
     return new_nodes, stored + F.silu(edge_norm(logits))
-
-
-def _is_layer_norm(norm: nn.Module) -> bool:
-    return isinstance(norm, nn.LayerNorm) and norm.weight is not None is not norm.bias
 
 
 def _launch(dim: int) -> dict[str, int | bool]:
