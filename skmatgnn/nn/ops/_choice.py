@@ -17,7 +17,7 @@ __all__ = ["kernels", "use_kernels"]
 
 CHOICES = ("auto", "reference", "triton")
 VARIABLE = "SKMATGNN_KERNELS"
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+DTYPES = (torch.float32, torch.bfloat16)
 MAX_DIM = 2048  # a row of features has to fit into one program's registers
 
 _forced: ContextVar[str | None] = ContextVar("skmatgnn_kernels", default=None)
@@ -30,11 +30,11 @@ def kernels(choice: str) -> Iterator[None]:
     Parameters
     ----------
     choice : {"auto", "reference", "triton"}
-        ``"auto"`` takes the fused Triton kernels for float32, bfloat16 and float16
-        on CUDA where Triton works, and plain torch otherwise. ``"reference"`` is
-        always plain torch. ``"triton"`` raises where the kernels cannot be used; on
-        the CPU they need Triton's interpreter (``TRITON_INTERPRET=1`` set before
-        Triton is imported), which is for tests.
+        ``"auto"`` takes the fused Triton kernels for float32 and bfloat16 on CUDA
+        where Triton works, and plain torch otherwise. ``"reference"`` is always plain
+        torch. ``"triton"`` raises where the kernels cannot be used; on the CPU they
+        need Triton's interpreter (``TRITON_INTERPRET=1`` set before Triton is
+        imported), which is for tests.
 
     Raises
     ------

@@ -19,12 +19,31 @@ from skmatgnn.nn.ops._triton_forward import forward_kernel
 
 __all__ = ["fused_update"]
 
-# Constants of the launch, since sums depend on them in the last digits. A warp holds
-# 256 numbers of a tile, so that each of its threads reads 16 bytes of bfloat16 at once.
-WARP_TILE = 256
-MAX_WARPS = 8
-MIN_EDGES, MAX_EDGES = 4, 16
-# programs that share the sums over all rows for the gradients of the norms
+
+@dataclass(frozen=True)
+class Tile:
+    """How much of its rows a program holds at once.
+
+    Parameters
+    ----------
+    edges : int
+        At the least, unless the rows are very long; few, so that a short segment
+        wastes little.
+    per_warp : int
+        Numbers that a warp holds; 256 let each thread read 16 bytes of bfloat16.
+    options : tuple of (str, int)
+        Further options of Triton, as ``("num_stages", 2)``.
+    """
+
+    edges: int = 4
+    per_warp: int = 256
+    options: tuple[tuple[str, int], ...] = ()
+
+
+# constants, since sums depend on them in the last digits
+TILES = {"forward": Tile(), "receiver": Tile(), "sender": Tile()}
+MAX_EDGES, MAX_WARPS = 16, 8
+# that share the sums over all rows for the gradients of the norms
 MAX_PROGRAMS = 1056
 
 
@@ -106,14 +125,14 @@ def fused_update(
     return new_nodes, stored + F.silu(edge_norm(logits))
 
 
-def _launch(dim: int) -> dict[str, int | bool]:
-    """Tile of a program: few edges, so that a short segment wastes little of it."""
-    block_d = max(16, triton.next_power_of_2(dim))
-    block_e = min(MAX_EDGES, max(MIN_EDGES, WARP_TILE // block_d))
-    block_e = min(block_e, max(1, WARP_TILE * MAX_WARPS // block_d))
-    warps = min(MAX_WARPS, max(1, block_e * block_d // WARP_TILE))
-    sizes = {"D": dim, "BLOCK_D": block_d, "BLOCK_E": block_e, "num_warps": warps}
-    return sizes | {"enable_fp_fusion": True}  # Triton's default differs by version
+def _launch(dim: int, kernel: str) -> dict[str, int | bool]:
+    tile, block_d = TILES[kernel], max(16, triton.next_power_of_2(dim))
+    edges = max(tile.edges, min(MAX_EDGES, tile.per_warp // block_d))
+    edges = min(edges, max(1, tile.per_warp * MAX_WARPS // block_d))
+    warps = min(MAX_WARPS, max(1, edges * block_d // tile.per_warp))
+    sizes = {"D": dim, "BLOCK_D": block_d, "BLOCK_E": edges, "num_warps": warps}
+    # Triton's default of the latter differs by version
+    return sizes | {"enable_fp_fusion": True} | dict(tile.options)
 
 
 class _EdgeGated(Function):
@@ -205,7 +224,7 @@ def _run_forward(
                 plan.eps,
                 plan.node_eps,
                 plan.edge_eps,
-                **_launch(dim),
+                **_launch(dim, "forward"),
                 NORM=plan.norm,
                 EDGES=plan.update_edges,
                 MESSAGES=plan.edge_messages,
@@ -250,7 +269,7 @@ def _run_receivers(
                 n,
                 plan.node_eps,
                 plan.edge_eps,
-                **_launch(dim),
+                **_launch(dim, "receiver"),
                 NORM=plan.norm,
                 EDGES=grad_edges is not None,
                 MESSAGES=plan.edge_messages,
@@ -284,7 +303,7 @@ def _run_senders(
                 grad_mapped,
                 scaled,
                 grad_senders,
-                **_launch(mapped.shape[1]),
+                **_launch(mapped.shape[1], "sender"),
             )
     return grad_senders
 

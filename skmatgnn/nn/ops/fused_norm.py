@@ -15,7 +15,7 @@ from skmatgnn.nn.ops._triton_norm import norm_silu_backward_kernel, norm_silu_ke
 __all__ = ["fused_norm_silu"]
 
 # constants, since sums depend on them in the last digits
-TILE = 2048  # numbers in a program's tile
+TILE = 1024  # numbers in a program's tile
 MAX_PROGRAMS = 1056  # that share the sums over all rows
 
 
