@@ -30,7 +30,7 @@ from step_gpu import (
 from skmatgnn.nn.ops import kernels
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-EDGES, PER_WARP = (2, 4, 8, 16), (256, 512, 1024)
+EDGES, PER_WARP = (1, 2, 4, 8), (256, 512, 1024)
 OPTIONS = ((), (("maxnreg", 128),))
 PROGRAMS = (528, 1056, 2112, 4224)
 

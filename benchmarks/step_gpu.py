@@ -31,6 +31,7 @@ from skmatgnn.nn import ALIGNN
 from skmatgnn.nn.layers import EdgeGatedConv
 from skmatgnn.nn.ops import kernels
 
+DEVICE = "cuda"
 NEIGHBORS = 12
 SUPERCELLS = {10: (5, 2, 1), 30: (5, 3, 2)}  # of the one-atom cell of fcc
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -119,12 +120,12 @@ def time_both_ways(function, repeats):
 
 def make_step(batch, precision):
     torch.manual_seed(0)
-    model = ALIGNN(torch.randn(101, 92), **SIZES["paper"][0]).cuda().train()
+    model = ALIGNN(torch.randn(101, 92), **SIZES["paper"][0]).to(DEVICE).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, capturable=True)
 
     def step():
         optimizer.zero_grad()
-        with numerics(precision, "cuda"):
+        with numerics(precision, DEVICE):
             loss = model(batch).abs().mean()
             loss.backward()
         optimizer.step()
@@ -136,19 +137,19 @@ def make_layer(batch, precision):
     """Bonds and angles as they come from another layer, gradients as they come back."""
     torch.manual_seed(0)
     graph = batch.triplets
-    conv = EdgeGatedConv(WIDTH, "layer").cuda()
+    conv = EdgeGatedConv(WIDTH, "layer").to(DEVICE)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     sizes = (graph.n_nodes, graph.n_edges)
     inputs = [
-        torch.randn(n, WIDTH, device="cuda").to(dtype).requires_grad_() for n in sizes
+        torch.randn(n, WIDTH, device=DEVICE).to(dtype).requires_grad_() for n in sizes
     ]
-    grads = [torch.randn(n, WIDTH, device="cuda").to(dtype) for n in sizes]
+    grads = [torch.randn(n, WIDTH, device=DEVICE).to(dtype) for n in sizes]
 
     def layer():
         conv.zero_grad()
         for x in inputs:
             x.grad = None
-        with numerics(precision, "cuda"):
+        with numerics(precision, DEVICE):
             outputs = conv(*inputs, graph)
             pairs = zip(outputs, grads, strict=True)
             torch.autograd.backward(outputs, [g.to(o.dtype) for o, g in pairs])
@@ -165,7 +166,7 @@ def layer_bytes(batch, precision):
 
 def copy_bandwidth():
     """Bytes read and written by a large copy, per second."""
-    source = torch.randn(2**29, device="cuda")
+    source = torch.randn(2**29, device=DEVICE)
     target = torch.empty_like(source)
     return 2 * source.nbytes / median_seconds(lambda: target.copy_(source), 20)
 
@@ -191,7 +192,7 @@ def profile(function):
 
 def run(size, precision, options, bandwidth):
     n_crystals, n_atoms = map(int, size.split("x"))
-    batch = make_batch(n_crystals, n_atoms, "cuda")
+    batch = make_batch(n_crystals, n_atoms, DEVICE)
     row = {"size": size, "precision": precision, "triplets": batch.triplets.n_edges}
     for path, choice in PATHS.items():
         with kernels(choice):

@@ -22,6 +22,7 @@ from skmatgnn.nn.layers import EdgeGatedConv, NormedLinear
 from skmatgnn.nn.ops import (
     Adjacency,
     LineGraph,
+    _choice,
     edge_gated_update,
     kernels,
     norm_silu,
@@ -417,6 +418,24 @@ def test_kernels__demanded_on_cpu_without_the_interpreter__raises():
     expected = "TRITON_INTERPRET=1" if HAS_TRITON else "no Triton"
     with kernels("triton"), pytest.raises(RuntimeError, match=expected):
         run_door(torch.float32)
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
+def test_kernels__toolchain_broken__warns_once_and_plain_torch_computes(monkeypatch):
+    from skmatgnn.nn.ops import _triton_probe
+
+    def broken():
+        raise OSError("no C compiler")
+
+    monkeypatch.setattr(_triton_probe, "probe", broken)
+    _choice._compiler_obstacle.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match=r"no C compiler.*in plain torch"):
+            reason = _choice._compiler_obstacle()
+        assert "OSError" in reason
+        assert _choice._compiler_obstacle() == reason
+    finally:
+        _choice._compiler_obstacle.cache_clear()
 
 
 def alignn_step(choice, precision, hidden_dim):

@@ -161,7 +161,6 @@ def _segment(
         if EDGES:
             outer = load_tile(grad_edges, own, mask)
             if NORM:
-                logits = tl.where(mask, logits, 0.0)
                 outer, of_weight, of_bias = norm_silu_backward(
                     logits, outer, keep, weight, bias, edge_eps, D
                 )
