@@ -387,18 +387,11 @@ def test_kernels__unknown_choice__raises(monkeypatch):
 
 def run_door(dtype, dim=4):
     x = torch.zeros(3, dim, dtype=dtype)
-    return edge_gated_update(
-        x,
-        x,
-        x.repeat(1, 2),
-        x.repeat(1, 2),
-        make_graph([1, 2, 0]),
-        edge_map=nn.Linear(dim, dim, dtype=dtype),
-        node_norm=nn.LayerNorm(dim, dtype=dtype),
-        edge_norm=None,
-        eps=1e-6,
-        edge_messages=False,
-    )
+    both, graph = x.repeat(1, 2), make_graph([1, 2, 0])
+    modules = {"edge_map": nn.Linear(dim, dim, dtype=dtype), "edge_norm": None}
+    modules["node_norm"] = nn.LayerNorm(dim, dtype=dtype)
+    options = {"eps": 1e-6, "edge_messages": False}
+    return edge_gated_update(x, x, both, both, graph, **modules, **options)
 
 
 @pytest.mark.parametrize(
