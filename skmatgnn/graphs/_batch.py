@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skmatgnn.nn.ops import Adjacency
+from skmatgnn.nn.ops import Adjacency, LineGraph
 
 if TYPE_CHECKING:
     from skmatgnn.graphs._array import GraphArray
@@ -186,7 +186,7 @@ class DeviceGraphs:
         )
 
 
-def _line_graph(edges: Adjacency, bond_count: Tensor, n_triplets: int) -> Adjacency:
+def _line_graph(edges: Adjacency, bond_count: Tensor, n_triplets: int) -> LineGraph:
     """Pairs of bonds that share an atom; bonds are edges short enough for angles.
 
     Bonds are the first ``bond_count[v]`` edges into each atom ``v``. The bond
@@ -205,7 +205,7 @@ def _line_graph(edges: Adjacency, bond_count: Tensor, n_triplets: int) -> Adjace
     source = _expand(sender_ptr.diff(), n_triplets)
     sibling = _ragged(start[edges.receiver], sender_ptr, source)
     by_sender = receiver_ptr[edges.by_sender[sibling]] + place[source]
-    return Adjacency(receiver_ptr, receiver, incoming, sender_ptr, by_sender)
+    return LineGraph(receiver_ptr, receiver, incoming, sender_ptr, by_sender)
 
 
 def _pointers(lengths: Tensor) -> Tensor:

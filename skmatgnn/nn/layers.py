@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skmatgnn.nn.ops import Adjacency, gather_receivers, gather_senders, segment_sum
+from skmatgnn.nn.ops import (
+    Adjacency,
+    edge_gated_update,
+    gather_receivers,
+    gather_senders,
+    norm_silu,
+    segment_sum,
+)
 
 __all__ = [
     "BatchNorm",
@@ -162,12 +169,32 @@ class NormedLinear(nn.Sequential):
     ----------
     in_dim, out_dim : int
     norm : {"layer", "batch"}
+    full_precision : bool, default=False
+        Whether fused kernels return float32 under autocast, as plain torch does after
+        a layer norm: for atoms, which are few. Bonds and angles are left in bfloat16.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, norm: str) -> None:
+    def __init__(
+        self, in_dim: int, out_dim: int, norm: str, *, full_precision: bool = False
+    ) -> None:
         super().__init__(
             nn.Linear(in_dim, out_dim), make_norm(norm, out_dim), nn.SiLU()
         )
+        self.full_precision = full_precision
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, in_dim)
+
+        Returns
+        -------
+        Tensor of shape (n, out_dim)
+        """
+        linear, norm, _ = self
+        return norm_silu(linear(x), norm, full_precision=self.full_precision)
 
 
 class EdgeGatedConv(nn.Module):
@@ -241,23 +268,19 @@ class EdgeGatedConv(nn.Module):
         edges : Tensor of shape (n_edges, dim)
             The input where ``update_edges`` is False.
         """
-        gate_i, update = self.receiver(nodes).split(self.dim, dim=1)
-        gate_j, message = self.sender(nodes).split(self.dim, dim=1)
-        logits = self.edge(edges)
-        logits += gather_senders(gate_j, graph)  # in place: one large array fewer
-        logits += gather_receivers(gate_i, graph)
-        gate = torch.sigmoid(logits)
-        messages = gather_senders(message, graph)
-        if self.edge_messages:
-            messages = messages + logits
-        messages = gate * messages
-        numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
-        denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)
-        update = update + numerator / (denominator + self.eps)
-        new_nodes = nodes + F.silu(self.node_norm(update))
-        if self.edge_norm is None:
-            return new_nodes, edges
-        return new_nodes, edges + F.silu(self.edge_norm(logits))
+        receivers, senders = self.receiver(nodes), self.sender(nodes)
+        return edge_gated_update(
+            nodes,
+            edges,
+            senders,
+            receivers,
+            graph,
+            edge_map=self.edge,
+            node_norm=self.node_norm,
+            edge_norm=self.edge_norm,
+            eps=self.eps,
+            edge_messages=self.edge_messages,
+        )
 
 
 class CrystalGraphConv(nn.Module):

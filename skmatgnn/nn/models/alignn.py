@@ -126,7 +126,9 @@ class ALIGNN(nn.Module):
     ) -> None:
         super().__init__()
         self.elements = ElementEmbedding(element_table)
-        self.atom_embedding = NormedLinear(element_table.shape[1], hidden_dim, norm)
+        self.atom_embedding = NormedLinear(
+            element_table.shape[1], hidden_dim, norm, full_precision=True
+        )
         self.edge_embedding = nn.Sequential(
             GaussianBasis.alignn(0.0, cutoff, n_radial),
             NormedLinear(n_radial, embedding_dim, norm),

@@ -2,10 +2,15 @@
 
 Every graph is an :class:`Adjacency`: edges sorted by receiving node, with the
 inverse order for the sender side, so that forward and backward are gathers and
-segment sums without atomics, and therefore deterministic on every device.
+segment sums without atomics, and therefore deterministic on every device. The
+edge-gated convolution and the SiLU of a layer norm have fused Triton kernels, used
+where :func:`kernels` says.
 """
 
-from skmatgnn.nn.ops._adjacency import Adjacency
+from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
+from skmatgnn.nn.ops._choice import kernels
+from skmatgnn.nn.ops._edge_gated import edge_gated_update
+from skmatgnn.nn.ops._norm_silu import norm_silu
 from skmatgnn.nn.ops.reference import (
     gather_receivers,
     gather_senders,
@@ -15,8 +20,12 @@ from skmatgnn.nn.ops.reference import (
 
 __all__ = [
     "Adjacency",
+    "LineGraph",
+    "edge_gated_update",
     "gather_receivers",
     "gather_senders",
+    "kernels",
+    "norm_silu",
     "segment_mean",
     "segment_sum",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["Adjacency"]
+__all__ = ["Adjacency", "LineGraph"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Adjacency:
     (2, 2)
     """
 
+    consecutive_senders: ClassVar[bool] = False
+
     receiver_ptr: Tensor
     receiver: Tensor
     sender: Tensor
@@ -63,7 +66,7 @@ class Adjacency:
         -------
         Adjacency
         """
-        return Adjacency(*(getattr(self, f.name).to(device) for f in fields(self)))
+        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     @classmethod
     def from_edges(cls, sender: Tensor, receiver: Tensor, n_nodes: int) -> Adjacency:
@@ -87,6 +90,18 @@ class Adjacency:
             _row_pointers(sender, n_nodes),
             torch.argsort(sender, stable=True),
         )
+
+
+class LineGraph(Adjacency):
+    """Pairs of bonds, where the senders to one receiver are consecutive numbers.
+
+    The bond ``j -> i`` receives from the first bonds into atom ``j``, which are stored
+    side by side, so that a kernel reads one index for each receiver instead of one for
+    each pair. Parameters are those of :class:`Adjacency`; that the senders are
+    consecutive is not checked.
+    """
+
+    consecutive_senders: ClassVar[bool] = True
 
 
 def _row_pointers(ids: Tensor, n_rows: int) -> Tensor:

@@ -1,0 +1,255 @@
+"""Time training steps of ALIGNN on a CUDA device, plain torch against fused kernels.
+
+    python benchmarks/step_gpu.py [--json FILE] [--sizes 64x30 ...] [--profile]
+        [--precisions float32 tf32 bfloat16]
+
+A step is forward, backward and AdamW of 4+4 layers of width 256, with layer norm, on
+so many crystals of so many atoms; every atom has 12 neighbours and all angles are
+taken. It is timed as it comes ("eager") and as a replayed CUDA graph, which leaves out
+what the host needs to launch. "layer" is one update of bonds and angles, forward and
+backward, with the fraction of the bandwidth of a large copy at which it moves the
+bytes that the fused path reads and writes (the plain one moves more). Medians of CUDA
+events; memory is the allocator's peak beyond the model and the batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from pymatgen.core import Lattice, Structure
+from step_cpu import SIZES
+
+from skmatgnn.graphs import GraphBatch, StructureToGraph
+from skmatgnn.nets._precision import numerics
+from skmatgnn.nn import ALIGNN
+from skmatgnn.nn.layers import EdgeGatedConv
+from skmatgnn.nn.ops import kernels
+
+DEVICE = "cuda"
+NEIGHBORS = 12
+SUPERCELLS = {10: (5, 2, 1), 30: (5, 3, 2)}  # of the one-atom cell of fcc
+PRECISIONS = ("float32", "tf32", "bfloat16")
+PATHS = {"plain": "reference", "fused": "triton"}
+WIDTH = SIZES["paper"][0]["hidden_dim"]
+# Rows of features that one update, with new edges, reads and writes for each edge and
+# each node. Gates and messages (or updates) of senders or receivers are two rows.
+EDGE_ROWS = {
+    "linear map": 2,
+    "forward kernel": 3,
+    "receiver kernel": 3,
+    "sender kernel": 2,
+    "gradient of the weight": 2,
+    "gradient of the input, added to the residual's": 3,
+}
+NODE_ROWS = {
+    "linear maps": 6,
+    "forward kernel": 8,
+    "receiver kernel": 10,
+    "sender kernel": 5,
+    "gradients of the weights and biases": 11,
+    "gradients of the input": 6,
+    "their sum with the residual's": 6,
+}
+
+
+def make_batch(n_crystals, n_atoms, device):
+    """Rattled fcc supercells with random elements: twelve neighbours, all unlike."""
+    rng = np.random.default_rng(0)
+    cell = Structure(
+        Lattice([[0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]]), ["Cu"], [[0] * 3]
+    )
+    structures = []
+    for _ in range(n_crystals):
+        crystal = cell * SUPERCELLS[n_atoms]
+        crystal.perturb(0.05, seed=int(rng.integers(2**31)))
+        numbers = rng.integers(3, 84, size=n_atoms).tolist()
+        frac = crystal.frac_coords
+        structures.append(Structure(crystal.lattice, numbers, frac))
+    graphs = StructureToGraph(max_neighbors=NEIGHBORS).transform(structures)
+    batch = GraphBatch.from_graphs(graphs, device)
+    assert batch.triplets.n_edges == n_crystals * n_atoms * NEIGHBORS**2
+    return batch
+
+
+def median_seconds(function, repeats):
+    for _ in range(5):
+        function()
+    seconds = []
+    for _ in range(repeats):
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        function()
+        stop.record()
+        torch.cuda.synchronize()
+        seconds.append(start.elapsed_time(stop) / 1e3)
+    return statistics.median(seconds)
+
+
+def replayed(function):
+    """Capture a step in a CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            function()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
+def time_both_ways(function, repeats):
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    found = {"eager_seconds": median_seconds(function, repeats)}
+    found["peak_mb"] = (torch.cuda.max_memory_allocated() - before) / 2**20
+    try:
+        found["graph_seconds"] = median_seconds(replayed(function), repeats)
+    except RuntimeError as error:
+        found["graph_error"] = str(error).splitlines()[0]
+    return found
+
+
+def make_step(batch, precision):
+    torch.manual_seed(0)
+    model = ALIGNN(torch.randn(101, 92), **SIZES["paper"][0]).to(DEVICE).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, capturable=True)
+
+    def step():
+        optimizer.zero_grad()
+        with numerics(precision, DEVICE):
+            loss = model(batch).abs().mean()
+            loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def make_layer(batch, precision):
+    """Bonds and angles as they come from another layer, gradients as they come back."""
+    torch.manual_seed(0)
+    graph = batch.triplets
+    conv = EdgeGatedConv(WIDTH, "layer").to(DEVICE)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    sizes = (graph.n_nodes, graph.n_edges)
+    inputs = [
+        torch.randn(n, WIDTH, device=DEVICE).to(dtype).requires_grad_() for n in sizes
+    ]
+    grads = [torch.randn(n, WIDTH, device=DEVICE).to(dtype) for n in sizes]
+
+    def layer():
+        conv.zero_grad()
+        for x in inputs:
+            x.grad = None
+        with numerics(precision, DEVICE):
+            outputs = conv(*inputs, graph)
+            pairs = zip(outputs, grads, strict=True)
+            torch.autograd.backward(outputs, [g.to(o.dtype) for o, g in pairs])
+
+    return layer
+
+
+def layer_bytes(batch, precision):
+    graph = batch.triplets
+    rows = sum(EDGE_ROWS.values()) * graph.n_edges
+    rows += sum(NODE_ROWS.values()) * graph.n_nodes
+    return rows * WIDTH * (2 if precision == "bfloat16" else 4)
+
+
+def copy_bandwidth():
+    """Bytes read and written by a large copy, per second."""
+    source = torch.randn(2**29, device=DEVICE)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / median_seconds(lambda: target.copy_(source), 20)
+
+
+def show(text, found):
+    graph = found.get("graph_seconds")
+    graph = found["graph_error"] if graph is None else f"{1e3 * graph:8.3f} ms replayed"
+    print(
+        f"{text:36} {1e3 * found['eager_seconds']:8.3f} ms eager, {graph}, "
+        f"peak {found['peak_mb']:7.0f} MB",
+        flush=True,
+    )
+
+
+def profile(function):
+    with torch.profiler.profile() as report:
+        for _ in range(3):
+            function()
+        torch.cuda.synchronize()
+    averages = report.key_averages()
+    print(averages.table(sort_by="self_cuda_time_total", row_limit=30))
+
+
+def run(size, precision, options, bandwidth):
+    n_crystals, n_atoms = map(int, size.split("x"))
+    batch = make_batch(n_crystals, n_atoms, DEVICE)
+    row = {"size": size, "precision": precision, "triplets": batch.triplets.n_edges}
+    for path, choice in PATHS.items():
+        with kernels(choice):
+            for what, make in (("step", make_step), ("layer", make_layer)):
+                function = make(batch, precision)
+                found = time_both_ways(function, options.repeats)
+                if what == "layer":
+                    best = found.get("graph_seconds", found["eager_seconds"])
+                    moved = found["bytes"] = layer_bytes(batch, precision)
+                    found["fraction_of_copy"] = moved / best / bandwidth
+                row[f"{path} {what}"] = found
+                show(f"{size} {precision} {path} {what}", found)
+                if options.profile:
+                    profile(function)
+    for what in ("step", "layer"):
+        plain, fused = (row[f"{path} {what}"]["eager_seconds"] for path in PATHS)
+        row[f"{what} ratio"] = plain / fused
+    print(
+        f"{size} {precision}: step {row['step ratio']:.2f} times, layer "
+        f"{row['layer ratio']:.2f} times as fast; fused layer at "
+        f"{row['fused layer']['fraction_of_copy']:.2f} of the copy's bandwidth"
+    )
+    return row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    sizes = ("64x10", "64x30", "16x10")
+    parser.add_argument("--sizes", nargs="+", choices=sizes, default=sizes)
+    parser.add_argument(
+        "--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS
+    )
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("step_gpu.py needs a CUDA device; torch sees none.")
+    bandwidth = copy_bandwidth()
+    device = torch.cuda.get_device_name()
+    print(f"{device}, torch {torch.__version__}, copy {bandwidth / 1e12:.2f} TB/s")
+    rows = [
+        run(size, precision, options, bandwidth)
+        for size in options.sizes
+        for precision in options.precisions
+    ]
+    report = {
+        "device": device,
+        "torch": torch.__version__,
+        "copy_bytes_per_second": bandwidth,
+        "rows_per_edge": EDGE_ROWS,
+        "rows_per_node": NODE_ROWS,
+        "rows": rows,
+    }
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

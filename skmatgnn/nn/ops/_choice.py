@@ -1,0 +1,135 @@
+"""Whether kernels or plain torch compute."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+__all__ = ["kernels", "use_kernels"]
+
+CHOICES = ("auto", "reference", "triton")
+VARIABLE = "SKMATGNN_KERNELS"
+DTYPES = (torch.float32, torch.bfloat16)
+DEFAULT = "reference"  # until the kernels have been measured on a GPU
+MAX_DIM = 2048  # a row of features has to fit into one program's registers
+
+_forced: ContextVar[str | None] = ContextVar("skmatgnn_kernels", default=None)
+
+
+@contextmanager
+def kernels(choice: str) -> Iterator[None]:
+    """Choose what computes the convolutions, in place of ``SKMATGNN_KERNELS``.
+
+    Without either it is ``"reference"``.
+
+    Parameters
+    ----------
+    choice : {"auto", "reference", "triton"}
+        ``"auto"`` takes the fused Triton kernels for float32 and bfloat16 on CUDA
+        where Triton works, and plain torch otherwise. ``"reference"`` is always plain
+        torch. ``"triton"`` raises where the kernels cannot be used; on the CPU they
+        need Triton's interpreter (``TRITON_INTERPRET=1`` set before Triton is
+        imported), which is for tests.
+
+    Raises
+    ------
+    ValueError
+        If ``choice`` is unknown.
+
+    Examples
+    --------
+    >>> from skmatgnn.nn.ops import kernels
+    >>> with kernels("reference"):
+    ...     pass  # fit and predict in plain torch
+    """
+    _require_known(choice)
+    token = _forced.set(choice)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def use_kernels(x: Tensor, dim: int) -> bool:
+    """Whether the fused kernels are to compute rows of a kind.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of the device and format of the computation.
+    dim : int
+        Number of features.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    ValueError
+        If the environment variable holds no known choice.
+    RuntimeError
+        If kernels are demanded but cannot compute this.
+    """
+    choice = _forced.get() or os.environ.get(VARIABLE) or DEFAULT
+    _require_known(choice)
+    if choice == "reference" or (choice == "auto" and not x.is_cuda):
+        return False
+    reason = _obstacle(x, dim)
+    if reason and choice == "triton":
+        raise RuntimeError(f"The Triton kernels cannot compute this: {reason}.")
+    return not reason
+
+
+def _require_known(choice: str) -> None:
+    if choice not in CHOICES:
+        raise ValueError(f"Kernels must be one of {CHOICES}; got {choice!r}.")
+
+
+def _obstacle(x: Tensor, dim: int) -> str:
+    if x.dtype not in DTYPES:
+        return f"numbers are {x.dtype}"
+    if dim > MAX_DIM:
+        return f"there are {dim} features, more than {MAX_DIM}"
+    if not x.is_cuda:
+        return _interpreter_obstacle(x)
+    if torch.version.cuda is None or torch.cuda.get_device_capability(x.device)[0] < 8:
+        return "they need a CUDA device of compute capability 8.0 or more"
+    return _compiler_obstacle()
+
+
+def _interpreter_obstacle(x: Tensor) -> str:
+    if x.device.type != "cpu" or find_spec("triton") is None:
+        return f"there is no Triton for tensors on {x.device.type}"
+    from skmatgnn.nn.ops._triton_probe import INTERPRETED
+
+    return "" if INTERPRETED else "on the CPU they need TRITON_INTERPRET=1"
+
+
+@cache
+def _compiler_obstacle() -> str:
+    """Try once whether Triton can compile and run here."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    try:
+        from skmatgnn.nn.ops._triton_probe import probe
+
+        probe()
+    except Exception as error:  # noqa: BLE001 - a broken toolchain fails in many ways
+        reason = f"Triton does not work here ({type(error).__name__}: {error})"
+        warnings.warn(
+            f"{reason}; networks are computed in plain torch. Set "
+            f"{VARIABLE}=reference to silence this.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return reason
+    return ""

@@ -1,0 +1,114 @@
+"""The edge-gated convolution after its linear maps: the door and the reference."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skmatgnn.nn.ops._adjacency import Adjacency
+from skmatgnn.nn.ops._choice import use_kernels
+from skmatgnn.nn.ops.reference import gather_receivers, gather_senders, segment_sum
+
+__all__ = ["edge_gated_update"]
+
+
+def edge_gated_update(
+    nodes: Tensor,
+    edges: Tensor,
+    senders: Tensor,
+    receivers: Tensor,
+    graph: Adjacency,
+    *,
+    edge_map: nn.Linear,
+    node_norm: nn.Module,
+    edge_norm: nn.Module | None,
+    eps: float,
+    edge_messages: bool,
+) -> tuple[Tensor, Tensor]:
+    r"""Gate, sum over neighbours, normalise, activate and add to nodes and edges.
+
+    Plain torch, or fused Triton kernels where :func:`~skmatgnn.nn.ops.kernels` says
+    so. The kernels store per edge in the format of ``senders`` (that of autocast, if
+    it is on) and add in float32; they read and write each array once and are
+    deterministic.
+
+    Parameters
+    ----------
+    nodes : Tensor of shape (n_nodes, d)
+        :math:`h`.
+    edges : Tensor of shape (n_edges, d)
+        :math:`e`.
+    senders : Tensor of shape (n_nodes, 2 d)
+        :math:`A h` and :math:`V h`: gates and messages that the nodes send.
+    receivers : Tensor of shape (n_nodes, 2 d)
+        :math:`B h` and :math:`U h`: gates and updates of the nodes themselves.
+    graph : Adjacency
+    edge_map : torch.nn.Linear
+        :math:`C`.
+    node_norm : torch.nn.Module
+    edge_norm : torch.nn.Module or None
+        None where the edges stay as they are.
+    eps : float
+        Added to the sum of the gates.
+    edge_messages : bool
+        Whether the logits are added to the messages.
+
+    Returns
+    -------
+    nodes : Tensor of shape (n_nodes, d)
+    edges : Tensor of shape (n_edges, d)
+
+    See Also
+    --------
+    skmatgnn.nn.layers.EdgeGatedConv : The equations.
+    """
+    if use_kernels(senders, nodes.shape[1]):
+        from skmatgnn.nn.ops.fused import fused_update as compute
+    else:
+        compute = _reference_update
+    return compute(
+        nodes,
+        edges,
+        senders,
+        receivers,
+        graph,
+        edge_map=edge_map,
+        node_norm=node_norm,
+        edge_norm=edge_norm,
+        eps=eps,
+        edge_messages=edge_messages,
+    )
+
+
+def _reference_update(
+    nodes: Tensor,
+    edges: Tensor,
+    senders: Tensor,
+    receivers: Tensor,
+    graph: Adjacency,
+    *,
+    edge_map: nn.Linear,
+    node_norm: nn.Module,
+    edge_norm: nn.Module | None,
+    eps: float,
+    edge_messages: bool,
+) -> tuple[Tensor, Tensor]:
+    dim = nodes.shape[1]
+    gate_i, update = receivers.split(dim, dim=1)
+    gate_j, message = senders.split(dim, dim=1)
+    logits = edge_map(edges)
+    logits += gather_senders(gate_j, graph)  # in place: one large array fewer
+    logits += gather_receivers(gate_i, graph)
+    gate = torch.sigmoid(logits)
+    messages = gather_senders(message, graph)
+    if edge_messages:
+        messages = messages + logits
+    messages = gate * messages
+    numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
+    denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)
+    update = update + numerator / (denominator + eps)
+    new_nodes = nodes + F.silu(node_norm(update))
+    if edge_norm is None:
+        return new_nodes, edges
+    return new_nodes, edges + F.silu(edge_norm(logits))

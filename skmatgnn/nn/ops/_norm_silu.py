@@ -1,0 +1,51 @@
+"""The SiLU of a norm: the door and the reference."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skmatgnn.nn.ops._choice import use_kernels
+
+__all__ = ["is_layer_norm", "norm_silu"]
+
+
+def norm_silu(x: Tensor, norm: nn.Module, *, full_precision: bool = False) -> Tensor:
+    """Normalise rows and apply the SiLU.
+
+    Plain torch, or for a layer norm a fused Triton kernel where
+    :func:`~skmatgnn.nn.ops.kernels` says so.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d)
+    norm : torch.nn.Module
+    full_precision : bool, default=False
+        Whether the kernel returns float32 whatever the format of ``x``, as autocast
+        does in plain torch, instead of that format.
+
+    Returns
+    -------
+    Tensor of shape (n, d)
+    """
+    if is_layer_norm(norm) and use_kernels(x, x.shape[1]):
+        from skmatgnn.nn.ops.fused_norm import fused_norm_silu
+
+        dtype = torch.float32 if full_precision else x.dtype
+        return fused_norm_silu(x, norm.weight, norm.bias, norm.eps, dtype)
+    return F.silu(norm(x))
+
+
+def is_layer_norm(norm: nn.Module | None) -> bool:
+    """Whether a module is a layer norm with weight and bias.
+
+    Parameters
+    ----------
+    norm : torch.nn.Module or None
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(norm, nn.LayerNorm) and norm.weight is not None is not norm.bias

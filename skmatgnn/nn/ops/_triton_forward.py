@@ -1,0 +1,93 @@
+"""The forward kernel of the edge-gated convolution: one program a receiving node."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from skmatgnn.nn.ops._triton_parts import load_tile, norm_silu
+
+__all__ = ["forward_kernel"]
+
+
+@triton.jit
+def forward_kernel(
+    nodes,
+    edges,
+    mapped,
+    senders,
+    receivers,
+    ptr,
+    sender,
+    node_weight,
+    node_bias,
+    edge_weight,
+    edge_bias,
+    new_nodes,
+    new_edges,
+    ratio,
+    inverse,
+    eps,
+    node_eps,
+    edge_eps,
+    D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    NORM: tl.constexpr,
+    EDGES: tl.constexpr,
+    MESSAGES: tl.constexpr,
+    CONSECUTIVE: tl.constexpr,
+    SAVE: tl.constexpr,
+):
+    """Update a node and the edges into it.
+
+    Without NORM, what is written is the input of the norms: update and logits.
+    """
+    node = tl.program_id(0).to(tl.int64)
+    cols = tl.arange(0, BLOCK_D)[None, :]
+    keep = cols < D
+    gate_i = load_tile(receivers + node * 2 * D, cols, keep)
+    begin = tl.load(ptr + node)
+    degree = (tl.load(ptr + node + 1) - begin).to(tl.int32)
+    if CONSECUTIVE:
+        first = tl.load(sender + begin, mask=degree > 0, other=0)
+    if EDGES and NORM:
+        weight = load_tile(edge_weight, cols, keep)
+        bias = load_tile(edge_bias, cols, keep)
+    numerator = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    denominator = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    for start in range(0, degree, BLOCK_E):
+        row = start + tl.arange(0, BLOCK_E)
+        inside = row < degree
+        mask = inside[:, None] & keep
+        if CONSECUTIVE:
+            source = first + row
+        else:
+            source = tl.load(sender + begin + row, mask=inside, other=0)
+        own = row[:, None] * D + cols
+        gathered = source[:, None] * (2 * D) + cols
+        logits = load_tile(mapped + begin * D, own, mask)
+        logits += load_tile(senders, gathered, mask) + gate_i
+        message = load_tile(senders + D, gathered, mask)
+        if MESSAGES:
+            message += logits
+        gate = tl.where(inside[:, None], tl.sigmoid(logits), 0.0)
+        numerator += gate * message
+        denominator += gate
+        if EDGES:
+            if NORM:
+                logits = norm_silu(logits, keep, weight, bias, edge_eps, D)
+                logits += load_tile(edges + begin * D, own, mask)
+            tl.store(new_edges + begin * D + own, logits, mask=mask)
+    scale = 1.0 / (tl.sum(denominator, axis=0)[None, :] + eps)
+    mean = tl.sum(numerator, axis=0)[None, :] * scale
+    if SAVE:
+        tl.store(ratio + node * D + cols, mean, mask=keep)
+        tl.store(inverse + node * D + cols, scale, mask=keep)
+    update = load_tile(receivers + node * 2 * D + D, cols, keep) + mean
+    if NORM:
+        weight = load_tile(node_weight, cols, keep)
+        bias = load_tile(node_bias, cols, keep)
+        update = norm_silu(update, keep, weight, bias, node_eps, D)
+        update += load_tile(nodes + node * D, cols, keep)
+    tl.store(new_nodes + node * D + cols, update, mask=keep)

@@ -1,0 +1,47 @@
+"""Pieces that the Triton kernels share.
+
+Tiles are (edges, features), float32 in registers whatever the storage; columns beyond
+the features are zero on loading and never stored.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+__all__ = ["load_tile", "norm_silu", "norm_silu_backward"]
+
+
+@triton.jit
+def load_tile(pointer, offsets, mask):
+    """Read numbers of any format as float32, zero where masked."""
+    return tl.load(pointer + offsets, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def normalise(x, keep, eps, D: tl.constexpr):
+    """Bring each row to mean zero and variance one."""
+    mean = tl.sum(x, axis=1) / D
+    centred = tl.where(keep, x - mean[:, None], 0.0)
+    inverse_std = tl.rsqrt(tl.sum(centred * centred, axis=1) / D + eps)[:, None]
+    return centred * inverse_std, inverse_std
+
+
+@triton.jit
+def norm_silu(x, keep, weight, bias, eps, D: tl.constexpr):
+    """SiLU of the layer norm of each row."""
+    y = normalise(x, keep, eps, D)[0] * weight + bias
+    return y * tl.sigmoid(y)
+
+
+@triton.jit
+def norm_silu_backward(x, grad, keep, weight, bias, eps, D: tl.constexpr):
+    """Gradients of :func:`norm_silu` by x, and row by row by weight and bias."""
+    hat, inverse_std = normalise(x, keep, eps, D)
+    y = hat * weight + bias
+    gate = tl.sigmoid(y)
+    by_bias = grad * gate * (1.0 + y * (1.0 - gate))
+    by_hat = by_bias * weight
+    mean = tl.sum(by_hat, axis=1)[:, None] / D
+    slope = tl.sum(by_hat * hat, axis=1)[:, None] / D
+    return (by_hat - mean - hat * slope) * inverse_std, by_bias * hat, by_bias

@@ -1,0 +1,500 @@
+"""The fused kernels against the plain implementation in float64.
+
+Where there is no CUDA device, the tests run in a process of their own, in which
+Triton interprets the kernels: that has to be decided before Triton is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from skmatgnn.nn import ALIGNN
+from skmatgnn.nn.layers import EdgeGatedConv, NormedLinear
+from skmatgnn.nn.ops import (
+    Adjacency,
+    LineGraph,
+    _choice,
+    edge_gated_update,
+    kernels,
+    norm_silu,
+)
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+HAS_TRITON = find_spec("triton") is not None
+DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
+# float32: rounding of sums, some of which cancel before a batch norm, here and in plain
+# torch; bfloat16: eight bits, in what is stored a few times over
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+DEGREES = {
+    "ragged": [0, 1, 12, 0, 64, 5, 3, 17, 0],
+    "small": [0, 9, 0, 4, 1, 0],
+    "one_atom": [6],
+    "one_atom_alone": [0],
+    "no_edges": [0, 0, 0],
+    "no_graphs": [],
+}
+
+kernel_test = pytest.mark.skipif(
+    not (HAS_TRITON and (INTERPRETED or DEVICE == "cuda")),
+    reason="needs Triton and a CUDA device, or TRITON_INTERPRET=1",
+)
+gpu_test = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device"),
+]
+
+
+def make_graph(degrees, *, consecutive=False, seed=0):
+    """Edges into nodes of these degrees, from senders drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
+    degree = torch.tensor(degrees, dtype=torch.int64)
+    n, ptr = len(degree), torch.cat([degree.new_zeros(1), degree.cumsum(0)])
+    receiver = torch.repeat_interleave(torch.arange(n), degree)
+    if not consecutive:
+        sender = torch.randint(0, max(1, n), (len(receiver),), generator=generator)
+        return Adjacency.from_edges(sender, receiver, n)
+    first = torch.rand(n, generator=generator) * (n - degree + 1).clamp(min=0)
+    place = torch.arange(len(receiver)) - ptr[receiver]
+    return LineGraph.from_edges(first.long()[receiver] + place, receiver, n)
+
+
+def make_case(degrees, dim, norm="layer", *, consecutive=False, seed=0, **options):
+    """A convolution with random weights, its inputs, and weights of its outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    graph = make_graph(degrees, consecutive=consecutive, seed=seed)
+    conv = EdgeGatedConv(dim, norm, **options)
+    with torch.no_grad():
+        for name, value in conv.named_parameters():
+            scale = dim**-0.5 if value.ndim == 2 else 0.5
+            noise = torch.randn(value.shape, generator=generator)
+            value.copy_(scale * noise + (1 if "norm.weight" in name else 0))
+    sizes = (graph.n_nodes, graph.n_edges) * 2
+    rows = [torch.randn(n, dim, generator=generator) for n in sizes]
+    return SimpleNamespace(conv=conv, graph=graph, rows=rows)
+
+
+def compute(case, choice, dtype, device=DEVICE):
+    """Outputs and all gradients by name; bfloat16 as autocast does it."""
+    low = dtype == torch.bfloat16
+    conv = case.conv.to(device, torch.float32 if low else dtype)
+    conv.zero_grad()
+    full = [row.to(device, torch.float32 if low else dtype) for row in case.rows]
+    nodes, edges = (row.clone().requires_grad_() for row in full[:2])
+    with kernels(choice), torch.autocast(device, torch.bfloat16, enabled=low):
+        outputs = conv(nodes, edges, case.graph.to(device))
+    loss = sum((o * w).sum() for o, w in zip(outputs, full[2:], strict=True))
+    loss.backward()
+    found = {
+        "new_nodes": outputs[0],
+        "new_edges": outputs[1],
+        "nodes": nodes.grad,
+        "edges": edges.grad,
+        **{name: value.grad for name, value in conv.named_parameters()},
+    }
+    return {name: value.detach().cpu() for name, value in found.items()}
+
+
+def relative_errors(found, expected):
+    """Norms, since single elements may cancel; beside the largest of the gradients."""
+    outputs = ("new_nodes", "new_edges")
+    floor = max((v.norm() for k, v in expected.items() if k not in outputs), default=0)
+    errors = {}
+    for name, right in expected.items():
+        assert found[name].shape == right.shape, name
+        assert torch.isfinite(found[name]).all(), name
+        scale = right.norm().clamp(min=1e-6)
+        if name not in outputs:  # some vanish but for rounding
+            scale = torch.maximum(scale, 1e-2 * floor)
+        errors[name] = float((found[name].double() - right).norm() / scale)
+    return errors
+
+
+def check(case, dtype=torch.float32):
+    expected = compute(case, "reference", torch.float64, "cpu")
+    errors = relative_errors(compute(case, "triton", dtype), expected)
+    assert max(errors.values()) < TOLERANCE[dtype], errors
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
+@pytest.mark.skipif(INTERPRETED, reason="this is the process that interprets")
+def test_kernels__interpreted_in_a_process_of_their_own__pass_the_tests_below():
+    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    result = subprocess.run(  # noqa: S603 - our own interpreter
+        [*command, "-p", "no:randomly", "-rs", __file__],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+
+
+@kernel_test
+@pytest.mark.parametrize("dim", [1, 7, 64, 100, 256])
+@pytest.mark.parametrize("edge_messages", [False, True])
+def test_fused__widths_and_degrees_to_64__equal_float64(dim, edge_messages):
+    check(make_case(DEGREES["ragged"], dim, edge_messages=edge_messages))
+
+
+@kernel_test
+@pytest.mark.parametrize("degrees", [name for name in DEGREES if name != "ragged"])
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+@pytest.mark.parametrize("update_edges", [False, True])
+@pytest.mark.parametrize("edge_messages", [False, True])
+def test_fused__settings__equal_float64(degrees, norm, update_edges, edge_messages):
+    options = {"update_edges": update_edges, "edge_messages": edge_messages}
+    case = make_case(DEGREES[degrees], 20, norm, **options)
+    case.conv.eval()  # or a batch norm would move, and fail on a single row in float64
+    check(case)
+
+
+@kernel_test
+@pytest.mark.parametrize("update_edges", [False, True])
+def test_fused__batch_norm_in_training__equals_float64(update_edges):
+    case = make_case(DEGREES["ragged"], 20, "batch", update_edges=update_edges)
+    check(case)
+
+
+@kernel_test
+@pytest.mark.parametrize("dim", [20, 64])
+def test_fused__consecutive_senders__equal_float64(dim):
+    degrees = [0, 3, 9, 0, 5, 1, 7, 2, 0]
+    check(make_case(degrees, dim, consecutive=True, edge_messages=True))
+
+
+@kernel_test
+@pytest.mark.parametrize("dim", [600, 2048])
+def test_fused__very_wide__equals_float64(dim):
+    check(make_case([2, 0, 3], dim))
+
+
+@kernel_test
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+@pytest.mark.parametrize("dim", [7, 64])
+def test_fused__bfloat16__equals_float64_to_its_digits(norm, dim):
+    case = make_case(DEGREES["ragged"], dim, norm, edge_messages=True)
+    case.conv.eval()
+    check(case, torch.bfloat16)
+
+
+@kernel_test
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_fused__twice__is_bitwise_equal(dtype):
+    case = make_case(DEGREES["ragged"], 64, edge_messages=True)
+    first, second = (compute(case, "triton", dtype) for _ in range(2))
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+@kernel_test
+def test_fused__against_plain_in_float32__no_less_exact():
+    case = make_case(DEGREES["ragged"], 64, edge_messages=True)
+    exact = compute(case, "reference", torch.float64, "cpu")
+    plain = relative_errors(compute(case, "reference", torch.float32), exact)
+    fused = relative_errors(compute(case, "triton", torch.float32), exact)
+    assert max(fused.values()) < 2 * max(plain.values()), (fused, plain)
+
+
+@kernel_test
+def test_fused__inputs_and_parameters_frozen__others_get_the_same_gradients():
+    case = make_case(DEGREES["ragged"], 20)
+    whole = compute(case, "triton", torch.float32)
+    for part in ("sender", "receiver", "edge", "edge_norm"):
+        getattr(case.conv, part).requires_grad_(False)
+        graph = case.graph.to(DEVICE)
+        nodes, edges, *weights = (row.to(DEVICE) for row in case.rows)
+        case.conv.zero_grad()
+        with kernels("triton"):
+            outputs = case.conv(nodes, edges, graph)
+        sum((o * w).sum() for o, w in zip(outputs, weights, strict=True)).backward()
+        for name, value in case.conv.named_parameters():
+            assert (value.grad is None) == name.startswith(f"{part}.")
+            if value.grad is not None:
+                assert torch.equal(value.grad.cpu(), whole[name]), name
+        case.conv.requires_grad_(True)
+
+
+@kernel_test
+def test_fused__only_one_output_used__equals_float64():
+    case = make_case(DEGREES["ragged"], 20)
+    for unused in (2, 3):
+        rows = list(case.rows)
+        case.rows[unused] = torch.zeros_like(rows[unused])
+        check(case)
+        results = []
+        for choice, dtype in (("reference", torch.float64), ("triton", torch.float32)):
+            conv = case.conv.to(DEVICE, dtype)
+            nodes, edges = (row.to(DEVICE, dtype) for row in rows[:2])
+            nodes = nodes.clone().requires_grad_()
+            with kernels(choice):
+                output = conv(nodes, edges, case.graph.to(DEVICE))[3 - unused]
+            results.append(torch.autograd.grad(output.square().sum(), nodes)[0])
+        error = (results[1].double() - results[0]).norm() / results[0].norm()
+        assert error < TOLERANCE[torch.float32]
+        case.rows = rows
+
+
+@kernel_test
+def test_fused__without_gradients__gives_the_same_and_keeps_the_inputs():
+    case = make_case(DEGREES["ragged"], 20)
+    expected = compute(case, "triton", torch.float32)
+    nodes, edges = (row.to(DEVICE) for row in case.rows[:2])
+    before = nodes.clone(), edges.clone()
+    with torch.no_grad(), kernels("triton"):
+        found = case.conv(nodes, edges, case.graph.to(DEVICE))
+    assert torch.equal(found[0].cpu(), expected["new_nodes"])
+    assert torch.equal(found[1].cpu(), expected["new_edges"])
+    assert torch.equal(nodes, before[0])
+    assert torch.equal(edges, before[1])
+
+
+@kernel_test
+def test_fused__unusual_layouts_of_inputs__are_read_right():
+    case = make_case(DEGREES["ragged"], 20)
+    expected = compute(case, "triton", torch.float32)
+    nodes, edges = (row.to(DEVICE).T.contiguous().T for row in case.rows[:2])
+    assert not nodes.is_contiguous()
+    with kernels("triton"):
+        new_nodes, new_edges = case.conv(nodes, edges, case.graph.to(DEVICE))
+    torch.testing.assert_close(new_nodes.cpu(), expected["new_nodes"])
+    torch.testing.assert_close(new_edges.cpu(), expected["new_edges"])
+    new_nodes.sum().backward()  # a gradient of stride zero
+    assert torch.isfinite(case.conv.edge.weight.grad).all()
+
+
+@kernel_test
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("n", "dim"), [(0, 7), (1, 1), (5, 7), (67, 64), (9, 100), (19, 256), (3, 2048)]
+)
+def test_norm_silu__rows__equals_float64_forward_and_backward(n, dim, dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(n, dim, generator=generator).to(dtype) for _ in range(2))
+    norm = nn.LayerNorm(dim)
+    with torch.no_grad():
+        norm.weight += 0.3 * torch.randn(dim, generator=generator)
+        norm.bias += 0.3 * torch.randn(dim, generator=generator)
+    results = []
+    for choice, kind in (("reference", torch.float64), ("triton", dtype)):
+        norm.zero_grad()
+        norm.to(DEVICE, kind if choice == "reference" else torch.float32)
+        rows = x.to(DEVICE, kind, copy=True).requires_grad_()
+        with kernels(choice):
+            y = norm_silu(rows, norm)
+        assert y.dtype == kind
+        y.backward(grad.to(DEVICE, kind))
+        found = {"new_nodes": y.detach(), "x": rows.grad}
+        found |= {name: value.grad for name, value in norm.named_parameters()}
+        results.append({name: value.cpu() for name, value in found.items()})
+    errors = relative_errors(results[1], results[0])
+    assert max(errors.values()) < TOLERANCE[dtype], errors
+
+
+@kernel_test
+@pytest.mark.parametrize("full_precision", [False, True])
+def test_normed_linear__autocast__format_is_chosen(full_precision):
+    block = NormedLinear(5, 8, "layer", full_precision=full_precision).to(DEVICE)
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    expected = block(x).detach()
+    with kernels("triton"), torch.autocast(DEVICE, torch.bfloat16):
+        y = block(x)
+    assert y.dtype == (torch.float32 if full_precision else torch.bfloat16)
+    torch.testing.assert_close(y.detach().float(), expected, rtol=2e-2, atol=2e-2)
+    y.sum().backward()
+    assert torch.isfinite(block[0].weight.grad).all()
+
+
+@kernel_test
+def test_fused__alignn_on_crystals__equals_float64():
+    batch = make_batch(DEVICE)
+    found = {}
+    for choice, dtype in (("reference", torch.float64), ("triton", torch.float32)):
+        model = make_alignn(DEVICE, dtype, n_alignn_layers=2, n_gcn_layers=1)
+        with kernels(choice):
+            output = model(batch(dtype))
+        output.square().sum().backward()
+        grads = {n: p.grad.cpu() for n, p in model.named_parameters()}
+        found[choice] = {"new_nodes": output.detach().cpu(), **grads}
+    errors = relative_errors(found["triton"], found["reference"])
+    assert max(errors.values()) < 1e-4, errors
+
+
+def make_alignn(device, dtype, hidden_dim=16, **options):
+    torch.manual_seed(0)
+    table = torch.randn(97, 9)
+    model = ALIGNN(table, hidden_dim=hidden_dim, edge_messages=True, **options)
+    return model.to(device, dtype)
+
+
+def make_batch(device):
+    """Rock salt and a body-centred metal, angles between the shorter bonds only."""
+    from pymatgen.core import Lattice, Structure
+
+    from skmatgnn.graphs import DeviceGraphs, StructureToGraph
+
+    cells = [
+        Structure(Lattice.cubic(4.1), ["Cs", "Cl"], [[0] * 3, [0.5, 0.52, 0.49]]),
+        Structure(Lattice.cubic(3.2), ["W"], [[0] * 3]),
+    ]
+    graphs = StructureToGraph(max_neighbors=8, three_body_cutoff=3.7).transform(cells)
+    rows = torch.arange(2).numpy()
+    return lambda dtype: DeviceGraphs(graphs, device, dtype=dtype).take(rows)
+
+
+def test_line_graph__of_crystals__senders_are_consecutive():
+    triplets = make_batch("cpu")(torch.float32).triplets
+    assert isinstance(triplets, LineGraph)
+    assert isinstance(triplets.to("cpu"), LineGraph)
+    assert triplets.n_edges > 0
+    ptr = triplets.receiver_ptr
+    assert (ptr.diff() == 0).any()
+    first = triplets.sender[ptr[triplets.receiver]]
+    place = torch.arange(triplets.n_edges) - ptr[triplets.receiver]
+    assert torch.equal(first + place, triplets.sender)
+
+
+@pytest.mark.parametrize("choice", ["auto", "reference"])
+def test_kernels__on_cpu__plain_torch_computes(choice, monkeypatch):
+    case = make_case(DEGREES["ragged"], 7)
+    rows = case.rows[:2]
+    monkeypatch.setenv("SKMATGNN_KERNELS", choice)
+    found = case.conv(*rows, case.graph)
+    with kernels("reference"):
+        expected = case.conv(*rows, case.graph)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+    assert "EdgeGated" not in type(found[0].grad_fn).__name__
+
+
+def test_kernels__unknown_choice__raises(monkeypatch):
+    with pytest.raises(ValueError, match=r"one of .*'reference'.*; got 'fast'"):
+        kernels("fast").__enter__()
+    monkeypatch.setenv("SKMATGNN_KERNELS", "fast")
+    with pytest.raises(ValueError, match="got 'fast'"):
+        run_door(torch.float32)
+
+
+def run_door(dtype, dim=4):
+    x = torch.zeros(3, dim, dtype=dtype)
+    both, graph = x.repeat(1, 2), make_graph([1, 2, 0])
+    modules = {"edge_map": nn.Linear(dim, dim, dtype=dtype), "edge_norm": None}
+    modules["node_norm"] = nn.LayerNorm(dim, dtype=dtype)
+    options = {"eps": 1e-6, "edge_messages": False}
+    return edge_gated_update(x, x, both, both, graph, **modules, **options)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "dim", "reason"),
+    [
+        (torch.float64, 4, "numbers are torch.float64"),
+        (torch.float32, 4096, "4096 features, more than 2048"),
+    ],
+)
+def test_kernels__demanded_for_what_they_cannot__raises(dtype, dim, reason):
+    with kernels("triton"), pytest.raises(RuntimeError, match=reason):
+        run_door(dtype, dim)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="here the interpreter makes it possible")
+def test_kernels__demanded_on_cpu_without_the_interpreter__raises():
+    expected = "TRITON_INTERPRET=1" if HAS_TRITON else "no Triton"
+    with kernels("triton"), pytest.raises(RuntimeError, match=expected):
+        run_door(torch.float32)
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
+def test_kernels__toolchain_broken__warns_once_and_plain_torch_computes(monkeypatch):
+    from skmatgnn.nn.ops import _triton_probe
+
+    def broken():
+        raise OSError("no C compiler")
+
+    monkeypatch.setattr(_triton_probe, "probe", broken)
+    _choice._compiler_obstacle.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match=r"no C compiler.*in plain torch"):
+            reason = _choice._compiler_obstacle()
+        assert "OSError" in reason
+        assert _choice._compiler_obstacle() == reason
+    finally:
+        _choice._compiler_obstacle.cache_clear()
+
+
+def alignn_step(choice, precision, hidden_dim):
+    """Output and gradients of the whole network on the GPU."""
+    model = make_alignn("cuda", torch.float32, hidden_dim)
+    batch = make_batch("cuda")(torch.float32)
+    low = precision == "bfloat16"
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        with kernels(choice), torch.autocast("cuda", torch.bfloat16, enabled=low):
+            output = model(batch)
+            output.float().square().sum().backward()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    grads = {name: value.grad.cpu() for name, value in model.named_parameters()}
+    return {"new_nodes": output.detach().cpu(), **grads}
+
+
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [
+        pytest.param("float32", 1e-4, marks=gpu_test),
+        pytest.param("tf32", 2e-2, marks=gpu_test),
+        pytest.param("bfloat16", 1e-1, marks=gpu_test),
+    ],
+)
+@pytest.mark.parametrize("hidden_dim", [64, 256])
+def test_fused__whole_alignn_on_cuda__equals_plain(precision, tolerance, hidden_dim):
+    plain = alignn_step("reference", precision, hidden_dim)
+    found = alignn_step("triton", precision, hidden_dim)
+    expected = {name: value.double() for name, value in plain.items()}
+    errors = relative_errors(found, expected)
+    assert max(errors.values()) < tolerance, errors
+    again = alignn_step("triton", precision, hidden_dim)
+    for name, value in found.items():
+        assert torch.equal(value, again[name]), name
+    automatic = alignn_step("auto", precision, hidden_dim)
+    for name, value in found.items():
+        assert torch.equal(value, automatic[name]), name
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(d, marks=gpu_test) for d in TOLERANCE])
+def test_fused__large_layer_on_cuda__is_faster_than_plain(dtype):
+    case = make_case([12] * 8000, 256, consecutive=True, edge_messages=True)
+    conv, graph = case.conv.cuda(), case.graph.to("cuda")
+    rows = [row.to("cuda", dtype) for row in case.rows]
+    for row in rows[:2]:
+        row.requires_grad_()
+
+    def step():
+        with torch.autocast("cuda", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            outputs = conv(*rows[:2], graph)
+        pairs = zip(outputs, rows[2:], strict=True)
+        torch.autograd.backward(outputs, [w.to(o.dtype) for o, w in pairs])
+
+    milliseconds = {}
+    for choice in ("reference", "triton"):
+        times = []
+        with kernels(choice):
+            for _ in range(12):
+                start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                start.record()
+                step()
+                stop.record()
+                torch.cuda.synchronize()
+                times.append(start.elapsed_time(stop))
+        milliseconds[choice] = min(times[3:])
+    assert milliseconds["triton"] < milliseconds["reference"], milliseconds
