@@ -1,5 +1,6 @@
 """scikit-learn estimators on crystal structures and compositions."""
 
+from skmatgnn.estimators._checkpoint import load_estimator
 from skmatgnn.estimators.composition import make_rf_magpie
 from skmatgnn.estimators.crabnet import CrabNetClassifier, CrabNetRegressor
 from skmatgnn.estimators.embedding import GraphEmbedding
@@ -23,5 +24,6 @@ __all__ = [
     "MODNetClassifier",
     "MODNetRegressor",
     "MODNetSearchCV",
+    "load_estimator",
     "make_rf_magpie",
 ]

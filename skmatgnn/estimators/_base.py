@@ -38,6 +38,7 @@ class BaseGraphEstimator(BaseNetEstimator):
     """
 
     _learnt = ("net_", "target_scaler_", "graph_settings_")
+    _also_saved = ("_element_table",)
 
     def _ensure_samples(self, X: Any) -> GraphArray | StructureArray:
         return _ensure_samples(X)

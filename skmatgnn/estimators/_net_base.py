@@ -15,6 +15,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.nets import (
     BestModel,
     CalibrateNorm,
@@ -67,7 +68,7 @@ class Samples(NamedTuple):
     groups: np.ndarray | None
 
 
-class BaseNetEstimator(DocLinkMixin, BaseEstimator):
+class BaseNetEstimator(CheckpointMixin, DocLinkMixin, BaseEstimator):
     """Base of the estimators that train a network, whatever its inputs.
 
     Subclasses name their network in ``_module`` and its parameters in
@@ -193,13 +194,29 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
     def _build_net(self, dataset: DeviceDataset) -> GraphNet:
         rng = check_random_state(self.random_state)
         seed, split_seed = (int(s) for s in rng.randint(MAX_SEED, size=2))
-        device = _resolve_device(self.device)
-        hold_out = HoldOut(self.validation_fraction, split_seed)
         module = {
             "n_outputs": self.n_outputs_,
             **self._module_params(dataset),
             **{name: getattr(self, name) for name in self._architecture},
         }
+        batch_size = self._batch_size(len(dataset))
+        return self._make_net(module, batch_size, seed=seed, split_seed=split_seed)
+
+    def _make_net(
+        self,
+        module: dict[str, Any],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        split_seed: int = 0,
+        precision: str | None = None,
+        trained_on: str | None = None,
+    ) -> GraphNet:
+        """Make a net; ``precision`` is that of a net ``trained_on`` such a device."""
+        device = _resolve_device(self.device)
+        if precision is None or torch.device(device).type != trained_on:
+            precision = _resolve_precision(self.precision, device)
+        hold_out = HoldOut(self.validation_fraction, split_seed)
         arguments: dict[str, Any] = {
             **{f"module__{name}": value for name, value in module.items()},
             **self._criterion(),
@@ -208,11 +225,11 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
             "lr": self.lr,
             "lr_schedule": self.lr_schedule,
             "max_epochs": self.max_epochs,
-            "batch_size": self._batch_size(len(dataset)),
+            "batch_size": batch_size,
             "train_split": hold_out if self.early_stopping else None,
             "callbacks": self._callbacks(),
             "device": device,
-            "precision": _resolve_precision(self.precision, device),
+            "precision": precision,
             "seed": seed,
             "verbose": 0,
         }

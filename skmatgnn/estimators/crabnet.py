@@ -42,6 +42,7 @@ class BaseCrabNet(BaseNetEstimator):
     _module = CrabNet
     _architecture = ("d_model", "n_layers", "n_heads", "dim_feedforward", "norm_first")
     _prediction_batch_size = 1024
+    _also_saved = ("_element_table",)
     _parameter_constraints: ClassVar[dict] = {
         "d_model": [POSITIVE],
         "n_layers": [Interval(Integral, 0, None, closed="left")],

@@ -188,7 +188,7 @@ class OneCycle(Callback):
         self.scheduler_ = OneCycleLR(
             net.optimizer_,
             peaks,
-            total_steps=max(n_steps, 2) + 1,
+            total_steps=int(max(n_steps, 2)) + 1,  # not of NumPy
             cycle_momentum="betas" in defaults or "momentum" in defaults,
         )
 
