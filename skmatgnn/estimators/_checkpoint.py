@@ -14,6 +14,7 @@ from skmatgnn import __version__
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._encoding import Decoder, Encoder
 from skmatgnn.nets._checkpoint import read_checkpoint, write_checkpoint
+from skmatgnn.nets._fine_tuning import STRATEGIES
 
 if TYPE_CHECKING:
     from skmatgnn.estimators._net_base import BaseNetEstimator
@@ -189,6 +190,7 @@ def encode_estimator(
             "batch_size": int(net.batch_size),
             "precision": net.precision,
             "device": torch.device(net.device).type,
+            "fine_tuning": None if net.strategy_ is None else net.strategy_.name,
             "prefix": prefix,
         },
     }
@@ -302,6 +304,8 @@ def _make_net(
             )
         state[name] = value
     net.module_.load_state_dict(state)
+    if config.get("fine_tuning") is not None:  # partial_fit goes on with it
+        net.fine_tune(STRATEGIES[config["fine_tuning"]], estimator.max_epochs)
     for row in getattr(estimator, "history_", []):
         net.history.append({**row, "batches": []})
     net.best_epoch_, net.best_loss_ = getattr(estimator, "best_epoch_", None), np.inf
