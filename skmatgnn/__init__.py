@@ -26,6 +26,7 @@ _ESTIMATORS = (
     "MODNetClassifier",
     "MODNetRegressor",
     "MODNetSearchCV",
+    "MPTRegressor",
     "load_estimator",
     "make_rf_magpie",
 )

@@ -6,6 +6,7 @@ from skmatgnn.estimators.crabnet import CrabNetClassifier, CrabNetRegressor
 from skmatgnn.estimators.embedding import GraphEmbedding
 from skmatgnn.estimators.modnet import MODNetClassifier, MODNetRegressor
 from skmatgnn.estimators.modnet_search import MODNetSearchCV
+from skmatgnn.estimators.multi_property import MPTRegressor
 from skmatgnn.estimators.structure import (
     ALIGNNClassifier,
     ALIGNNRegressor,
@@ -24,6 +25,7 @@ __all__ = [
     "MODNetClassifier",
     "MODNetRegressor",
     "MODNetSearchCV",
+    "MPTRegressor",
     "load_estimator",
     "make_rf_magpie",
 ]

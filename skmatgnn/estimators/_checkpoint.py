@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from skmatgnn import __version__
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["CheckpointMixin", "decode_estimator", "encode_estimator", "load_estimator"]
 
 _DAMAGE = (
-    *(KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError),
-    *(RecursionError, OverflowError),
+    *(LookupError, TypeError, AttributeError, ValueError, RuntimeError),
+    *(ArithmeticError, MemoryError, AssertionError),  # of torch, with absurd sizes
 )
 
 
@@ -285,31 +287,51 @@ def _make_net(
     estimator: BaseNetEstimator, config: dict[str, Any], decoder: Decoder
 ) -> GraphNet:
     arguments = {k: decoder.decode(v) for k, v in config["arguments"].items()}
+    weights = {
+        name: torch.from_numpy(decoder.take(f"{config['prefix']}net.{name}"))
+        for name in config["weights"]
+    }
+    _require_fitting(estimator._module, arguments, weights)  # noqa: SLF001
     net = estimator._make_net(  # noqa: SLF001
         arguments,
         batch_size=config["batch_size"],
         precision=config["precision"],
         trained_on=config["device"],
     )
-    expected = net.module_.state_dict()
-    if list(expected) != list(config["weights"]):
-        raise InvalidValueError("its weights are not those of its network")
-    state = {}
-    for name, tensor in expected.items():
-        value = torch.from_numpy(decoder.take(f"{config['prefix']}net.{name}"))
-        if value.dtype != tensor.dtype or value.shape != tensor.shape:
+    for name, tensor in net.module_.state_dict().items():
+        if weights[name].dtype != tensor.dtype:
             raise InvalidValueError(
-                f"the weights {name} are {value.dtype} of shape {tuple(value.shape)}; "
-                f"expected {tensor.dtype} of shape {tuple(tensor.shape)}"
+                f"the weights {name} are {weights[name].dtype}, not {tensor.dtype}"
             )
-        state[name] = value
-    net.module_.load_state_dict(state)
+    net.module_.load_state_dict(weights)
     if config.get("fine_tuning") is not None:  # partial_fit goes on with it
         net.fine_tune(STRATEGIES[config["fine_tuning"]], estimator.max_epochs)
     for row in getattr(estimator, "history_", []):
         net.history.append({**row, "batches": []})
     net.best_epoch_, net.best_loss_ = getattr(estimator, "best_epoch_", None), np.inf
     return net
+
+
+def _require_fitting(
+    module: type[nn.Module],
+    arguments: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+) -> None:
+    """Compare shapes before any memory is taken for what a wrong file may ask for."""
+    largest = sum(weight.numel() for weight in weights.values())
+    for name, value in arguments.items():
+        if isinstance(value, Integral) and value > largest:
+            raise InvalidValueError(f"its network has {name}={value}, but few weights")
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        expected = module(**arguments).state_dict()
+    if list(expected) != list(weights):
+        raise InvalidValueError("its weights are not those of its network")
+    for name, tensor in expected.items():
+        if weights[name].shape != tensor.shape:
+            raise InvalidValueError(
+                f"the weights {name} have the shape {tuple(weights[name].shape)} in "
+                f"place of {tuple(tensor.shape)}"
+            )
 
 
 def _checked_path(path: Any) -> str:

@@ -31,6 +31,7 @@ TABLE = {
     "MODNetClassifier": {"n_neurons": ((4,), (), (4,), ()), "n_features": 5},
 }
 NAMES = [
+    "MPTRegressor",
     *("ALIGNNRegressor", "ALIGNNClassifier", "CGCNNRegressor", "CGCNNClassifier"),
     *TABLE,
 ]
@@ -326,6 +327,14 @@ def edited(path, edit):
         ),
         (lambda c, a: c["network"]["weights"].reverse(), "weights are not those"),
         (lambda c, a: c["network"]["arguments"].update(node_dim=9), "weights"),
+        (
+            lambda c, a: c["network"]["arguments"].update(n_conv_layers=10**12),
+            "n_conv_layers=1000000000000, but few weights",
+        ),
+        (
+            lambda c, a: c["network"]["arguments"].update(edge_step=1e-300),
+            "cannot be loaded",
+        ),
         (lambda c, a: c["network"]["arguments"].update(evil=9), "evil"),
         (lambda c, a: c["parameters"].update(evil=9), "no parameters.*evil"),
         (lambda c, a: c["parameters"].update(lr=-1), "'lr' parameter"),
@@ -365,6 +374,15 @@ def test_load__content_that_fits_its_checksum_but_nothing_else__is_refused(
 def test_load__parameter_younger_than_the_file__has_its_default(path):
     edited(path, lambda config, _: config["parameters"].pop("warm_start"))
     assert load_estimator(path).warm_start is False
+
+
+def test_load__global_state__is_left_alone(path):
+    torch.manual_seed(3)
+    np.random.seed(3)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    load_estimator(path)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
 
 
 def test_load__device_argument__replaces_the_saved_one(path, data):

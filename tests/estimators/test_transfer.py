@@ -524,7 +524,8 @@ def test_failed_fit__with_pretrained__leaves_no_trace(source, data):
     assert not hasattr(model, "_source")
 
 
-def grid(source):
+def grid(source, path):
+    source.of("CGCNNRegressor").save(path)
     regressor, classifier = (
         FrozenEstimator(source.of(f"CGCNN{task}"))
         for task in ("Regressor", "Classifier")
@@ -535,17 +536,17 @@ def grid(source):
             "lr": [1e-2, 1e-3],
             "head": ["keep", "new"],
         },
-        {"pretrained": [None, regressor, classifier], "head": ["auto"]},
+        {"pretrained": [None, regressor, classifier, str(path)], "head": ["auto"]},
     ]
 
 
 @pytest.mark.parametrize("backend", ["loky", "dask"])
 def test_grid_search__strategies_heads_rates_and_sources__equals_the_serial_one(
-    backend, source, data
+    backend, source, data, tmp_path
 ):
     search = GridSearchCV(
         of_network("CGCNNRegressor", source),
-        grid(source),
+        grid(source, tmp_path / "source"),
         cv=2,
         error_score="raise",
         scoring="neg_mean_absolute_error",
