@@ -225,6 +225,7 @@ class ALIGNNRegressor(NetRegressorMixin, BaseALIGNN):
     --------
     ALIGNNClassifier : The same for class labels.
     CGCNNRegressor : A smaller network without bond angles.
+    MPTRegressor : Many properties at once, and what to pre-train with.
     skmatgnn.presets : The settings of published studies.
 
     Notes

@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def write_arrays(
     from safetensors.numpy import save_file
 
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}.tmp")
     try:
         # NumPy's ascontiguousarray would give a number an axis
         contiguous = {key: np.asarray(a, order="C") for key, a in arrays.items()}
