@@ -26,6 +26,8 @@ _ESTIMATORS = (
     "MODNetClassifier",
     "MODNetRegressor",
     "MODNetSearchCV",
+    "MPTRegressor",
+    "load_estimator",
     "make_rf_magpie",
 )
 _MODULES = (

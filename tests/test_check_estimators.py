@@ -50,6 +50,9 @@ def estimators():
         # on tables the checks expect accuracy, too
         trained = {**SMALL_MODNET, "max_epochs": 30, "lr": 2e-2, "bootstrap": True}
         yield modnet(featurizer=None, n_features=8, **trained)
+    mpt = numeric_adapter(skmatgnn.MPTRegressor)
+    yield mpt(**GRAPH, **SMALL_ALIGNN, head_dim=8)
+    yield mpt(architecture="cgcnn", **GRAPH, **SMALL_CGCNN, head_dim=8)
     model = skmatgnn.CGCNNRegressor(**GRAPH, **SMALL_CGCNN)
     yield numeric_adapter(skmatgnn.GraphEmbedding)(estimator=model)
     yield numeric_adapter(MagpieFeatures, rows_to="formulas")()

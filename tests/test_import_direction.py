@@ -26,6 +26,7 @@ ALLOWED = {
     "estimators": {
         *("errors", "utils", "_typing", "preprocessing", "featurizers", "graphs"),
         *("nn", "nets", "estimators", "metrics", "feature_selection"),
+        "__version__",
     },
 }
 FORBIDDEN = {

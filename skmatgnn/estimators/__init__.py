@@ -1,10 +1,12 @@
 """scikit-learn estimators on crystal structures and compositions."""
 
+from skmatgnn.estimators._checkpoint import load_estimator
 from skmatgnn.estimators.composition import make_rf_magpie
 from skmatgnn.estimators.crabnet import CrabNetClassifier, CrabNetRegressor
 from skmatgnn.estimators.embedding import GraphEmbedding
 from skmatgnn.estimators.modnet import MODNetClassifier, MODNetRegressor
 from skmatgnn.estimators.modnet_search import MODNetSearchCV
+from skmatgnn.estimators.multi_property import MPTRegressor
 from skmatgnn.estimators.structure import (
     ALIGNNClassifier,
     ALIGNNRegressor,
@@ -23,5 +25,7 @@ __all__ = [
     "MODNetClassifier",
     "MODNetRegressor",
     "MODNetSearchCV",
+    "MPTRegressor",
+    "load_estimator",
     "make_rf_magpie",
 ]

@@ -12,8 +12,15 @@ import torch
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._element_table import element_signature, element_table
 from skmatgnn.estimators._net_base import TRAINING_CONSTRAINTS, BaseNetEstimator
-from skmatgnn.graphs import GraphArray, StructureToGraph, ensure_graphs
+from skmatgnn.estimators._transfer import TRANSFER_CONSTRAINTS
+from skmatgnn.graphs import (
+    GraphArray,
+    GraphSettings,
+    StructureToGraph,
+    ensure_graphs,
+)
 from skmatgnn.nets import GraphDataset
+from skmatgnn.nn import ALIGNN
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._sklearn import Interval, StrOptions
 from skmatgnn.utils.validation import ensure_object_array
@@ -26,6 +33,7 @@ COMMON_CONSTRAINTS = {
     "element_features": [StrOptions({"cgcnn", "one_hot"}), "array-like"],
     "norm": [StrOptions({"layer", "batch"})],
     **TRAINING_CONSTRAINTS,
+    **TRANSFER_CONSTRAINTS,
     "n_jobs": [Integral, None],
 }
 
@@ -33,38 +41,46 @@ COMMON_CONSTRAINTS = {
 class BaseGraphEstimator(BaseNetEstimator):
     """Base of the estimators on crystal graphs.
 
-    Subclasses name their network in ``_module``, its parameters in
-    ``_architecture``, and say how targets are encoded and outputs decoded.
+    Subclasses name their network in ``_module``, its kind in ``_trunk``, its parameters
+    in ``_architecture``, and say how targets are encoded and outputs decoded.
     """
 
     _learnt = ("net_", "target_scaler_", "graph_settings_")
+    _also_saved = ("_element_table", "_inherited")
 
     def _ensure_samples(self, X: Any) -> GraphArray | StructureArray:
         return _ensure_samples(X)
 
     def _to_graphs(self, X: Any, *, reset: bool) -> GraphArray:
         transformer = StructureToGraph(
-            cutoff=self.cutoff,
-            max_neighbors=self.max_neighbors,
+            cutoff=self._setting("cutoff"),
+            max_neighbors=self._setting("max_neighbors"),
             dtype="float64" if self.precision == "float64" else "float32",
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         )
         graphs = ensure_graphs(X, transformer)
-        if not hasattr(self, "three_body_cutoff"):
+        if not self._reads_angles():
             graphs = graphs.without_angles()
         elif graphs.settings.three_body_cutoff is None:
-            graphs = graphs.with_three_body_cutoff(self.three_body_cutoff)
-        table = element_table(self.element_features)
+            cutoff = self._setting("three_body_cutoff")
+            graphs = graphs.with_three_body_cutoff(cutoff)
+        table = element_table(self._setting("element_features"))
         _require_known_elements(graphs, table)
         if reset:
             self._element_table = table
-        else:
-            self._require_same_settings(graphs)
+        trained = getattr(self, "_source", None) if reset else self
+        if trained is not None:
+            self._require_same_settings(graphs, trained.graph_settings_)
         return graphs
 
-    def _require_same_settings(self, graphs: GraphArray) -> None:
-        expected, came = asdict(self.graph_settings_), asdict(graphs.settings)
+    def _reads_angles(self) -> bool:
+        return issubclass(self._trunk, ALIGNN)
+
+    def _require_same_settings(
+        self, graphs: GraphArray, settings: GraphSettings
+    ) -> None:
+        expected, came = asdict(settings), asdict(graphs.settings)
         different = [name for name in expected if came[name] != expected[name]]
         if different:
             details = ", ".join(
@@ -88,10 +104,26 @@ class BaseGraphEstimator(BaseNetEstimator):
 
     def _signature(self) -> dict[str, Any]:
         return {
-            "cutoff": self.cutoff,
-            "max_neighbors": self.max_neighbors,
+            "cutoff": self._setting("cutoff"),
+            "max_neighbors": self._setting("max_neighbors"),
             **super()._signature(),
-            "element_features": element_signature(self.element_features),
+            "element_features": element_signature(self._setting("element_features")),
+        }
+
+    @property
+    def _inheritable(self) -> tuple[str, ...]:
+        angles = ("three_body_cutoff",) if self._reads_angles() else ()
+        graph = ("cutoff", "max_neighbors", *angles, "element_features")
+        return (*graph, *self._trunk_parameters())
+
+    def _trunk_parameters(self) -> tuple[str, ...]:
+        return self._architecture
+
+    def _settings_of_fit(self) -> dict[str, Any]:
+        return {
+            **self.signature_,
+            **asdict(self.graph_settings_),
+            "element_features": self._features_of_fit(),
         }
 
     def _module_params(self, dataset: GraphDataset) -> dict[str, Any]:

@@ -81,11 +81,46 @@ precision : {"auto", "float32", "tf32", "bfloat16", "float64"}, default={precisi
     ``"auto"`` is tf32 matrix products on CUDA and float32 elsewhere.
 warm_start : bool, default={warm_start}
     Whether ``fit`` continues from the weights of the last ``fit``.
+pretrained : path, FrozenEstimator or None, default={pretrained}
+    What to start from: the checkpoint that ``save`` wrote, or a fitted estimator with
+    the same network inside :class:`sklearn.frozen.FrozenEstimator`, without which
+    ``clone`` would empty it. It is never changed. Parameters of the graphs and the
+    network that are left at their defaults are taken from it; others must agree.
+    ``warm_start`` goes on from the estimator's own weights instead.
+fine_tuning : str, default={fine_tuning}
+    What is trained of a pretrained network, or by ``warm_start``:
+    {strategies}
+    Whatever is not trained keeps its weights and its running statistics.
+head : {"auto", "keep", "new"}, default={head}
+    Whether the pretrained last layer is kept, or a new one drawn. ``"auto"`` keeps it
+    if it has the form and the number of outputs, or exactly the classes, that are
+    needed. A kept head of a regressor predicts on the pretrained scale of the targets
+    where the new ones are of the same size on it (mean within three standard
+    deviations, spread within a factor of ten), so that it is right from the start; and
+    else on their own, as for another property. A kept head of a classifier keeps its
+    classes, of which y may lack some with ``"keep"``.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Added to those of the estimator.
 net_params : dict or None, default={net_params}
     Anything else for :class:`skorch.NeuralNet`, for example
     ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
+"""
+
+STRATEGIES = """
+    ``"full"``, all; ``"head"``, the last layer; ``"two_body"``, it and the layers
+    between atoms and bonds; ``"three_body"``, it and the layers between bonds and
+    angles, which only ALIGNN has; ``"all_but_embedding"``; ``"gradual"``, all, but from
+    the head down, one depth after another within the first half of the epochs;
+    ``"discriminative"``, all, with a learning rate that is 2.6 times lower at each
+    depth below the head.
+"""
+
+COMPOSITION_STRATEGIES = """
+    ``"full"``, all; ``"head"``, the layers after the attention;
+    ``"all_but_embedding"``; ``"gradual"``, all, but from the head down, one attention
+    layer after another within the first half of the epochs; ``"discriminative"``, all,
+    with a learning rate that is 2.6 times lower at each layer below the head.
+    ``"two_body"`` and ``"three_body"`` name layers that CrabNet does not have.
 """
 
 TRAINING = f"""
@@ -104,6 +139,59 @@ n_jobs : int or None, default={{n_jobs}}
     Processes that build graphs.
 verbose : bool, default={{verbose}}
     Whether to show progress.
+"""
+
+MPT = """
+architecture : {"alignn", "cgcnn"}, default={architecture}
+    Graph network that the properties share. Parameters of the other one have no effect.
+cutoff : float, default={cutoff}
+    Radius of the graphs and of the radial basis, in Angstrom. Graphs that are given
+    as X keep their own.
+max_neighbors : int or None, default={max_neighbors}
+    Neighbours of each atom, whole shells; None for all within ``cutoff``.
+three_body_cutoff : float or None, default={three_body_cutoff}
+    ALIGNN: longest bond, in Angstrom, of which angles are taken; None for all.
+n_alignn_layers : int, default={n_alignn_layers}
+    ALIGNN: layers that update atoms, bonds and angles.
+n_gcn_layers : int, default={n_gcn_layers}
+    ALIGNN: layers after them that update atoms and bonds.
+hidden_dim : int or "auto", default={hidden_dim}
+    ALIGNN: width of atom, bond and angle features; CGCNN: width after pooling.
+    ``"auto"`` is the default of `ALIGNNRegressor` or `CGCNNRegressor`.
+embedding_dim : int, default={embedding_dim}
+    ALIGNN: width between the bases and ``hidden_dim``.
+n_radial : int, default={n_radial}
+    ALIGNN: Gaussians of the bond length.
+n_angular : int, default={n_angular}
+    ALIGNN: Gaussians of the cosine of the bond angle.
+edge_messages : bool, default={edge_messages}
+    ALIGNN: whether messages carry the features of bonds and angles themselves.
+n_conv_layers : int, default={n_conv_layers}
+    CGCNN: graph convolutions.
+node_dim : int, default={node_dim}
+    CGCNN: width of the atom features.
+n_hidden_layers : int, default={n_hidden_layers}
+    CGCNN: layers after pooling.
+edge_step : float, default={edge_step}
+    CGCNN: spacing of the Gaussians of the bond length, in Angstrom.
+norm : {"auto", "layer", "batch"}, default={norm}
+    Normalisation; ``"auto"`` as for ``hidden_dim``.
+head_dim : int, default={head_dim}
+    Width of the layers in the head of each property.
+n_head_layers : int, default={n_head_layers}
+    Number of these layers.
+"""
+
+PROPERTY_WEIGHTS = """
+property_weights : None, "balanced" or array-like, default={property_weights}
+    How much a known value of each property counts in the loss: all the same, so that
+    large properties rule; ``"balanced"``, inversely to the number of known values, so
+    that properties count the same; or a number for each.
+"""
+
+MPT_LOSS = """
+loss : {"auto", "l1", "mse", "huber"}, default={loss}
+    What is minimised, on scaled targets; ``"auto"`` is ``"l1"``.
 """
 
 CRABNET = """
@@ -183,7 +271,7 @@ device_ : str
     Device that trained.
 """
 
-ARCHITECTURES = {"alignn": ALIGNN, "cgcnn": CGCNN, "crabnet": CRABNET}
+ARCHITECTURES = {"alignn": ALIGNN, "cgcnn": CGCNN, "crabnet": CRABNET, "mpt": MPT}
 ON_COMPOSITIONS = {"crabnet"}
 
 
@@ -192,7 +280,7 @@ def document(architecture: str) -> Callable[[T], T]:
 
     Parameters
     ----------
-    architecture : {"alignn", "cgcnn", "crabnet"}
+    architecture : {"alignn", "cgcnn", "crabnet", "mpt"}
 
     Returns
     -------
@@ -203,10 +291,20 @@ def document(architecture: str) -> Callable[[T], T]:
         "graph": GRAPH,
         "architecture": ARCHITECTURES[architecture],
         "training": TRAINING,
+        "strategies": STRATEGIES,
         "fitted": FITTED,
     }
+    if architecture == "mpt":
+        start = TRAINING.index("loss :")
+        end = TRAINING.index("max_epochs :")
+        training = TRAINING[:start] + PROPERTY_WEIGHTS.lstrip() + MPT_LOSS.lstrip()
+        sections |= {"graph": "", "training": training + TRAINING[end:]}
     if architecture in ON_COMPOSITIONS:
-        sections |= {"training": COMPOSITION_TRAINING, "fitted": COMPOSITION_FITTED}
+        sections |= {
+            "training": COMPOSITION_TRAINING,
+            "strategies": COMPOSITION_STRATEGIES,
+            "fitted": COMPOSITION_FITTED,
+        }
     return fill_sections(sections)
 
 

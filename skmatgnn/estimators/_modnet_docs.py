@@ -74,7 +74,8 @@ def _entries(text: str) -> dict[str, str]:
 
 def _training() -> str:
     entries = _entries(TRAINING)
-    entries.pop("element_features", None)
+    for name in ("element_features", "pretrained", "fine_tuning", "head"):
+        entries.pop(name, None)
     entries.pop("n_jobs", None)
     for name, text in OF_MODNET.items():
         head = f"{name} : int or None" if name == "n_jobs" else f"{name} : int"

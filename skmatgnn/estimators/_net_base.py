@@ -15,16 +15,20 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.estimators._checkpoint import CheckpointMixin
+from skmatgnn.estimators._transfer import TransferMixin
 from skmatgnn.nets import (
     BestModel,
     CalibrateNorm,
     DeviceDataset,
     EarlyStop,
+    GradualUnfreezing,
     GraphNet,
     HoldOut,
     OneCycle,
     ProgressBar,
 )
+from skmatgnn.nets._fine_tuning import STRATEGIES
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
 from skmatgnn.utils.validation import (
@@ -36,6 +40,7 @@ from skmatgnn.utils.validation import (
 
 __all__ = ["TRAINING_CONSTRAINTS", "BaseNetEstimator", "Samples", "normalised_weight"]
 
+HISTORY = ("epoch", "train_loss", "valid_loss", "valid_losses", "dur")
 MAX_SEED = np.iinfo(np.int32).max
 
 
@@ -67,7 +72,7 @@ class Samples(NamedTuple):
     groups: np.ndarray | None
 
 
-class BaseNetEstimator(DocLinkMixin, BaseEstimator):
+class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimator):
     """Base of the estimators that train a network, whatever its inputs.
 
     Subclasses name their network in ``_module`` and its parameters in
@@ -145,17 +150,18 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
         before = self._prepare_warm_start() if self._continues() else None
         if before is None:
             self._forget()
-        dataset = self._dataset(X, y, sample_weight, groups)
-        net = self._build_net(dataset)
-        if before is not None:
-            net.module_.load_state_dict(before)
+        with self._transfer(cold=before is None):
+            dataset = self._dataset(X, y, sample_weight, groups)
+            net = self._start_net(dataset, before)
         net.partial_fit(dataset)
         self.net_ = net  # only now: what is interrupted at once is not fitted
         return self._finish(dataset)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, **known: Any) -> Self:
-        dataset = self._dataset(X, y, sample_weight, **known)
-        net = getattr(self, "net_", None) or self._build_net(dataset)
+        net = getattr(self, "net_", None)
+        with self._transfer(cold=net is None):
+            dataset = self._dataset(X, y, sample_weight, **known)
+            net = net or self._start_net(dataset, None)
         net.lr_schedule = "constant"
         net.train_split = None
         net.calibrate_norm = False
@@ -163,6 +169,21 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
             net.partial_fit(dataset)
         self.net_ = net
         return self._finish(dataset)
+
+    def _start_net(
+        self, dataset: DeviceDataset, before: dict[str, torch.Tensor] | None
+    ) -> GraphNet:
+        """Make a net with new weights, those from before, or pretrained ones."""
+        net = self._build_net(dataset)
+        if before is not None:
+            net.module_.load_state_dict(before)
+        elif hasattr(self, "_source"):
+            self._start_from_source(net)
+        else:
+            return net
+        if hasattr(self, "fine_tuning"):
+            net.fine_tune(STRATEGIES[self.fine_tuning], self.max_epochs)
+        return net
 
     def _continues(self) -> bool:
         return self.warm_start and hasattr(self, "net_")
@@ -188,18 +209,34 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
 
     def _signature(self) -> dict[str, Any]:
         """Values that the shapes of the weights depend on."""
-        return {name: getattr(self, name) for name in self._architecture}
+        return {name: self._setting(name) for name in self._architecture}
 
     def _build_net(self, dataset: DeviceDataset) -> GraphNet:
         rng = check_random_state(self.random_state)
         seed, split_seed = (int(s) for s in rng.randint(MAX_SEED, size=2))
-        device = _resolve_device(self.device)
-        hold_out = HoldOut(self.validation_fraction, split_seed)
         module = {
             "n_outputs": self.n_outputs_,
             **self._module_params(dataset),
-            **{name: getattr(self, name) for name in self._architecture},
+            **{name: self._setting(name) for name in self._architecture},
         }
+        batch_size = self._batch_size(len(dataset))
+        return self._make_net(module, batch_size, seed=seed, split_seed=split_seed)
+
+    def _make_net(
+        self,
+        module: dict[str, Any],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        split_seed: int = 0,
+        precision: str | None = None,
+        trained_on: str | None = None,
+    ) -> GraphNet:
+        """Make a net; ``precision`` is that of a net ``trained_on`` such a device."""
+        device = _resolve_device(self.device)
+        if precision is None or torch.device(device).type != trained_on:
+            precision = _resolve_precision(self.precision, device)
+        hold_out = HoldOut(self.validation_fraction, split_seed)
         arguments: dict[str, Any] = {
             **{f"module__{name}": value for name, value in module.items()},
             **self._criterion(),
@@ -208,11 +245,11 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
             "lr": self.lr,
             "lr_schedule": self.lr_schedule,
             "max_epochs": self.max_epochs,
-            "batch_size": self._batch_size(len(dataset)),
+            "batch_size": batch_size,
             "train_split": hold_out if self.early_stopping else None,
             "callbacks": self._callbacks(),
             "device": device,
-            "precision": _resolve_precision(self.precision, device),
+            "precision": precision,
             "seed": seed,
             "verbose": 0,
         }
@@ -228,6 +265,7 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
             ("best_model", BestModel()),  # restores before statistics are measured
             ("calibrate_norm", CalibrateNorm()),
             ("one_cycle", OneCycle()),
+            ("unfreezing", GradualUnfreezing()),
         ]
         if self.early_stopping:
             callbacks.append(("early_stop", EarlyStop(self.n_iter_no_change)))
@@ -239,9 +277,9 @@ class BaseNetEstimator(DocLinkMixin, BaseEstimator):
         del dataset
         self.signature_ = self._signature()
         self.device_ = self.net_.device
-        keep = ("epoch", "train_loss", "valid_loss", "dur")
         self.history_ = [
-            {key: row[key] for key in keep if key in row} for row in self.net_.history
+            {key: row[key] for key in HISTORY if key in row}
+            for row in self.net_.history
         ]
         self.n_epochs_ = len(self.history_)
         self.best_epoch_ = self.net_.best_epoch_

@@ -11,6 +11,7 @@ from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.estimators._transfer import inherited_scale
 from skmatgnn.metrics import masked_r2_score
 from skmatgnn.nets._criteria import ClassificationLoss, RegressionLoss
 from skmatgnn.preprocessing import TargetScaler
@@ -125,6 +126,10 @@ class NetRegressorMixin(RegressorMixin):
         if reset:
             self.target_scaler_ = TargetScaler().fit(targets, weight)
             self.n_outputs_ = targets.shape[1]
+            if self._keeps_head():
+                self.target_scaler_ = inherited_scale(
+                    self.target_scaler_, self._source.target_scaler_, targets
+                )
         elif targets.shape[1] != self.n_outputs_:
             raise InvalidValueError(
                 f"y has {targets.shape[1]} targets; the model was trained on "
@@ -132,6 +137,13 @@ class NetRegressorMixin(RegressorMixin):
             )
         self.one_dimensional_ = self._one_dimensional_y
         return self.target_scaler_.transform(targets)
+
+    def _head_mismatch(self, source: Any, *, strict: bool) -> str | None:
+        if not isinstance(source, NetRegressorMixin):
+            return "it is a classifier, and this a regressor"
+        if source.n_outputs_ != self.n_outputs_:
+            return f"it has {source.n_outputs_} targets, and y {self.n_outputs_}"
+        return super()._head_mismatch(source, strict=strict)
 
     def _criterion(self) -> dict[str, Any]:
         loss = self._default_loss if self.loss == "auto" else self.loss
@@ -240,6 +252,8 @@ class NetClassifierMixin(ClassifierMixin):
     ) -> np.ndarray:
         if reset:
             self.classes_ = np.unique(labels if classes is None else classes)
+            if self._keeps_head():
+                self.classes_ = self._source.classes_
             self.n_outputs_ = len(self.classes_)
             _require_weighted_classes(labels, weight)
         codes = np.searchsorted(self.classes_, labels)
@@ -274,6 +288,14 @@ class NetClassifierMixin(ClassifierMixin):
             raise InvalidValueError("Input y contains infinity. Drop such rows.")
         check_classification_targets(labels)
         return labels
+
+    def _head_mismatch(self, source: Any, *, strict: bool) -> str | None:
+        if not isinstance(source, NetClassifierMixin):
+            return "it is a regressor, and this a classifier"
+        ours, theirs = set(self.classes_.tolist()), set(source.classes_.tolist())
+        if ours - theirs or (strict and ours != theirs):
+            return f"it has the classes {source.classes_.tolist()}, and y others"
+        return super()._head_mismatch(source, strict=strict)
 
     def _criterion(self) -> dict[str, Any]:
         if self.loss not in ("auto", "cross_entropy"):

@@ -25,6 +25,7 @@ from skmatgnn.estimators._net_base import (
     Samples,
 )
 from skmatgnn.estimators._tasks import NetClassifierMixin, NetRegressorMixin
+from skmatgnn.estimators._transfer import TRANSFER_CONSTRAINTS
 from skmatgnn.nets import DeviceDataset, TokenDataset
 from skmatgnn.nn import CrabNet
 from skmatgnn.nn.losses import LOSSES_WITH_STD, REGRESSION_LOSSES
@@ -39,9 +40,11 @@ SMALLEST_BATCH, LARGEST_BATCH = 16, 512
 
 
 class BaseCrabNet(BaseNetEstimator):
-    _module = CrabNet
+    _module = _trunk = CrabNet
     _architecture = ("d_model", "n_layers", "n_heads", "dim_feedforward", "norm_first")
     _prediction_batch_size = 1024
+    _also_saved = ("_element_table", "_inherited")
+    _inheritable = (*_architecture, "element_features")
     _parameter_constraints: ClassVar[dict] = {
         "d_model": [POSITIVE],
         "n_layers": [Interval(Integral, 0, None, closed="left")],
@@ -59,6 +62,7 @@ class BaseCrabNet(BaseNetEstimator):
             StrOptions({"auto", *LOSSES_WITH_STD, *REGRESSION_LOSSES, "cross_entropy"})
         ],
         **TRAINING_CONSTRAINTS,
+        **TRANSFER_CONSTRAINTS,
         "batch_size": [POSITIVE, StrOptions({"auto"})],
     }
 
@@ -87,6 +91,9 @@ class BaseCrabNet(BaseNetEstimator):
         device: str | torch.device = "auto",
         precision: str = "auto",
         warm_start: bool = False,
+        pretrained: Any = None,
+        fine_tuning: str = "full",
+        head: str = "auto",
         callbacks: list | None = None,
         net_params: dict | None = None,
         verbose: bool = False,
@@ -113,6 +120,9 @@ class BaseCrabNet(BaseNetEstimator):
         self.device = device
         self.precision = precision
         self.warm_start = warm_start
+        self.pretrained = pretrained
+        self.fine_tuning = fine_tuning
+        self.head = head
         self.callbacks = callbacks
         self.net_params = net_params
         self.verbose = verbose
@@ -126,10 +136,11 @@ class BaseCrabNet(BaseNetEstimator):
         return parse_compositions(X)
 
     def _dataset(self, *args: Any, **known: Any) -> DeviceDataset:
-        if self.d_model % 4 or self.d_model % self.n_heads:
+        d_model, n_heads = self._setting("d_model"), self._setting("n_heads")
+        if d_model % 4 or d_model % n_heads:
             raise InvalidValueError(
                 "d_model must be a multiple of four and of n_heads; got "
-                f"d_model={self.d_model} and n_heads={self.n_heads}."
+                f"d_model={d_model} and n_heads={n_heads}."
             )
         return super()._dataset(*args, **known)
 
@@ -159,10 +170,9 @@ class BaseCrabNet(BaseNetEstimator):
         reset: bool,
     ) -> TokenDataset:
         if reset:
-            table = element_table(self.element_features)
-            one_hot = isinstance(self.element_features, str) and (
-                self.element_features == "one_hot"
-            )
+            features = self._setting("element_features")
+            table = element_table(features)
+            one_hot = isinstance(features, str) and features == "one_hot"
             self._element_table = table if one_hot else standardised(table)
         _require_known_elements(X, self._element_table)
         return TokenDataset(
@@ -191,9 +201,19 @@ class BaseCrabNet(BaseNetEstimator):
     def _signature(self) -> dict[str, Any]:
         return {
             **super()._signature(),
-            "element_features": element_signature(self.element_features),
+            "element_features": element_signature(self._setting("element_features")),
             "loss": "with std" if self._learns_std() else "without",
         }
+
+    def _settings_of_fit(self) -> dict[str, Any]:
+        return {**self.signature_, "element_features": self._features_of_fit()}
+
+    def _head_mismatch(self, source: BaseNetEstimator, *, strict: bool) -> str | None:
+        if source.net_.module_.uncertainty == self._learns_std():
+            return None
+        return (
+            "one of the two losses learns the spread of the targets, and one does not"
+        )
 
     def embed(self, X: Any) -> np.ndarray:
         """Average the element tokens after the last attention layer.

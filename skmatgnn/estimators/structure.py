@@ -22,7 +22,7 @@ LOSSES = StrOptions({"auto", "l1", "mse", "huber", "cross_entropy"})
 
 
 class BaseALIGNN(BaseGraphEstimator):
-    _module = ALIGNN
+    _module = _trunk = ALIGNN
     _architecture = (
         "n_alignn_layers",
         "n_gcn_layers",
@@ -74,6 +74,9 @@ class BaseALIGNN(BaseGraphEstimator):
         device: str | torch.device = "auto",
         precision: str = "auto",
         warm_start: bool = False,
+        pretrained: Any = None,
+        fine_tuning: str = "full",
+        head: str = "auto",
         callbacks: list | None = None,
         net_params: dict | None = None,
         n_jobs: int | None = None,
@@ -104,6 +107,9 @@ class BaseALIGNN(BaseGraphEstimator):
         self.device = device
         self.precision = precision
         self.warm_start = warm_start
+        self.pretrained = pretrained
+        self.fine_tuning = fine_tuning
+        self.head = head
         self.callbacks = callbacks
         self.net_params = net_params
         self.n_jobs = n_jobs
@@ -111,7 +117,7 @@ class BaseALIGNN(BaseGraphEstimator):
 
 
 class BaseCGCNN(BaseGraphEstimator):
-    _module = CGCNN
+    _module = _trunk = CGCNN
     _architecture = (
         "n_conv_layers",
         "node_dim",
@@ -155,6 +161,9 @@ class BaseCGCNN(BaseGraphEstimator):
         device: str | torch.device = "auto",
         precision: str = "auto",
         warm_start: bool = False,
+        pretrained: Any = None,
+        fine_tuning: str = "full",
+        head: str = "auto",
         callbacks: list | None = None,
         net_params: dict | None = None,
         n_jobs: int | None = None,
@@ -182,6 +191,9 @@ class BaseCGCNN(BaseGraphEstimator):
         self.device = device
         self.precision = precision
         self.warm_start = warm_start
+        self.pretrained = pretrained
+        self.fine_tuning = fine_tuning
+        self.head = head
         self.callbacks = callbacks
         self.net_params = net_params
         self.n_jobs = n_jobs
@@ -213,6 +225,7 @@ class ALIGNNRegressor(NetRegressorMixin, BaseALIGNN):
     --------
     ALIGNNClassifier : The same for class labels.
     CGCNNRegressor : A smaller network without bond angles.
+    MPTRegressor : Many properties at once, and what to pre-train with.
     skmatgnn.presets : The settings of published studies.
 
     Notes

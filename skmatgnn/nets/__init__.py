@@ -4,6 +4,7 @@ from skmatgnn.nets._callbacks import (
     BestModel,
     CalibrateNorm,
     EarlyStop,
+    GradualUnfreezing,
     OneCycle,
     ProgressBar,
 )
@@ -14,7 +15,9 @@ from skmatgnn.nets._dataset import (
     TableDataset,
     TokenDataset,
 )
+from skmatgnn.nets._fine_tuning import FineTuning
 from skmatgnn.nets._graph_net import GraphNet, TrainingInterruptedWarning
+from skmatgnn.nets._property_monitor import PropertyMonitor
 from skmatgnn.nets._split import HoldOut
 
 __all__ = [
@@ -22,12 +25,15 @@ __all__ = [
     "CalibrateNorm",
     "DeviceDataset",
     "EarlyStop",
+    "FineTuning",
+    "GradualUnfreezing",
     "GraphDataset",
     "GraphIterator",
     "GraphNet",
     "HoldOut",
     "OneCycle",
     "ProgressBar",
+    "PropertyMonitor",
     "TableDataset",
     "TokenDataset",
     "TrainingInterruptedWarning",

@@ -15,17 +15,26 @@ from skmatgnn.nn.layers import BatchNorm
 if TYPE_CHECKING:
     from skmatgnn.nets._graph_net import GraphNet
 
-__all__ = ["BestModel", "CalibrateNorm", "EarlyStop", "OneCycle", "ProgressBar"]
+__all__ = [
+    "BestModel",
+    "CalibrateNorm",
+    "EarlyStop",
+    "GradualUnfreezing",
+    "OneCycle",
+    "ProgressBar",
+]
 
 
 def _monitored(net: GraphNet) -> str:
-    return "valid_loss" if "valid_loss" in net.history[-1] else "train_loss"
+    names = ("monitored_loss", "valid_loss", "train_loss")
+    return next(name for name in names if name in net.history[-1])
 
 
 class BestModel(Callback):
     """Remember the best epoch and restore its weights when training ends.
 
-    Best is the lowest validation loss, or training loss where nothing was held out.
+    Best is the lowest validation loss, or training loss where nothing was held out;
+    of many properties it is the mean of their validation losses.
     """
 
     def on_train_begin(self, net: GraphNet, **_: Any) -> None:
@@ -188,7 +197,7 @@ class OneCycle(Callback):
         self.scheduler_ = OneCycleLR(
             net.optimizer_,
             peaks,
-            total_steps=max(n_steps, 2) + 1,
+            total_steps=int(max(n_steps, 2)) + 1,  # not of NumPy
             cycle_momentum="betas" in defaults or "momentum" in defaults,
         )
 
@@ -213,6 +222,35 @@ class OneCycle(Callback):
         **_ : object
         """
         self.scheduler_ = None
+
+
+class GradualUnfreezing(Callback):
+    """Train the head first, and one depth more of the network after each stage.
+
+    Stages are equally long, and from half of the epochs on all is trained. Does
+    nothing where ``net.strategy_`` is not gradual.
+
+    References
+    ----------
+    Howard, Ruder, arXiv:1801.06146, section 3.2.
+    """
+
+    def on_epoch_begin(self, net: GraphNet, **_: Any) -> None:
+        """Freeze what is below the present stage.
+
+        Parameters
+        ----------
+        net : GraphNet
+        **_ : object
+        """
+        if net.strategy_ is None or not net.strategy_.gradual:
+            return
+        blocks = net.module_.blocks()
+        last = blocks[-1].depth
+        done = len(net.history) - 1
+        # depths below the head that are in, of `last`, within half of the epochs
+        n_open = min(2 * last * done // net.tuning_epochs_, last)
+        net.freeze([block for block in blocks if block.depth < last - n_open])
 
 
 class ProgressBar(Callback):

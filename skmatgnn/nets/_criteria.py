@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from skmatgnn.nets._dataset import Labels
@@ -21,11 +24,19 @@ class RegressionLoss(nn.Module):
     Parameters
     ----------
     loss : {"l1", "mse", "huber", "robust_l1", "l1_with_std"}, default="l1"
+    target_weights : sequence of float, optional
+        How much a known value of each target counts; only for the first three losses.
     """
 
-    def __init__(self, loss: str = "l1") -> None:
+    target_weights: Tensor | None
+
+    def __init__(
+        self, loss: str = "l1", target_weights: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         self.loss = loss
+        weights = None if target_weights is None else torch.tensor(target_weights)
+        self.register_buffer("target_weights", weights)
 
     def forward(self, prediction: Tensor, labels: Labels) -> Tensor:
         """Average over known targets.
@@ -44,8 +55,34 @@ class RegressionLoss(nn.Module):
             loss = LOSSES_WITH_STD[self.loss]
             return loss(prediction, labels.target, labels.weight)
         return masked_reduce(
-            REGRESSION_LOSSES[self.loss], prediction, labels.target, labels.weight
+            REGRESSION_LOSSES[self.loss],
+            prediction,
+            labels.target,
+            labels.weight,
+            self.target_weights,
         )
+
+    def sums(self, prediction: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
+        """Add up the losses of each target, whatever its weight.
+
+        Parameters
+        ----------
+        prediction : Tensor of shape (n, t)
+        labels : Labels
+
+        Returns
+        -------
+        total : Tensor of shape (t,)
+        known : Tensor of shape (t,)
+            Number of values that were added.
+        """
+        target = labels.target
+        known = torch.isfinite(target)
+        loss = REGRESSION_LOSSES[self.loss]
+        values = loss(prediction, torch.where(known, target, prediction))
+        if labels.weight is not None:
+            values = values * labels.weight.unsqueeze(-1)
+        return (values * known).sum(dim=0), known.sum(dim=0)
 
 
 class ClassificationLoss(nn.Module):

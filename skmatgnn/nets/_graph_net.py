@@ -13,9 +13,12 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor
 
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.nets._dataset import DeviceDataset, GraphIterator, Labels
+from skmatgnn.nets._fine_tuning import FineTuning, freeze_blocks, rate_factors
 from skmatgnn.nets._precision import module_dtype, numerics
 from skmatgnn.nets._seeding import initialize_weights
+from skmatgnn.nn._blocks import Block
 
 __all__ = ["GraphNet", "TrainingInterruptedWarning"]
 
@@ -83,7 +86,60 @@ class GraphNet(NeuralNet):
         initialize_weights(self.module_, self.seed)
         self.module_.to(module_dtype(self.precision))
         self.shuffle_state_ = np.random.RandomState(self.seed)
+        self.strategy_: FineTuning | None = None
+        self.frozen_modules_: list[str] = []
         return self
+
+    def fine_tune(self, strategy: FineTuning, n_epochs: int) -> GraphNet:
+        """Train, from now on, only what a strategy names.
+
+        Parameters
+        ----------
+        strategy : FineTuning
+        n_epochs : int
+            Length of the training, for strategies that change within it.
+
+        Returns
+        -------
+        GraphNet
+
+        Raises
+        ------
+        InvalidValueError
+            If the network lacks what the strategy names, or learning rates of parts of
+            it are set twice.
+        """
+        blocks = self.module_.blocks()
+        trained = strategy.select(blocks)
+        self.freeze([block for block in blocks if block not in trained])
+        self.strategy_, self.tuning_epochs_ = strategy, n_epochs
+        if strategy.rate_decay != 1.0:
+            if hasattr(self, "optimizer__param_groups"):
+                raise InvalidValueError(
+                    f"fine_tuning={strategy.name!r} sets the learning rates of the "
+                    "parts of the network itself. Leave optimizer__param_groups out of "
+                    "net_params."
+                )
+            self.optimizer__param_groups = [
+                (pattern, {"lr": self.lr * factor})
+                for pattern, factor in rate_factors(self.module_, strategy).items()
+            ]
+            self.initialize_optimizer()
+        return self
+
+    def freeze(self, blocks: list[Block]) -> None:
+        """Keep some blocks as they are, running statistics included, and no others.
+
+        Parameters
+        ----------
+        blocks : list of Block
+        """
+        self.frozen_modules_ = freeze_blocks(self.module_, blocks)
+
+    def _set_training(self, training: bool = True) -> None:
+        super()._set_training(training)
+        for name in self.frozen_modules_:
+            self.module_.get_submodule(name).eval()
 
     def get_dataset(self, X: DeviceDataset, y: Any = None) -> DeviceDataset:
         """Let datasets pass.

@@ -27,7 +27,11 @@ REGRESSION_LOSSES: dict[str, Elementwise] = {
 
 
 def masked_reduce(
-    loss: Elementwise, prediction: Tensor, target: Tensor, weight: Tensor | None = None
+    loss: Elementwise,
+    prediction: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    target_weights: Tensor | None = None,
 ) -> Tensor:
     """Average an elementwise loss over the known targets.
 
@@ -45,6 +49,8 @@ def masked_reduce(
         Sample weights, of mean one over the training data: they scale a sample's
         loss and not the number of samples that a batch is divided by, so that a
         sample counts the same in every batch.
+    target_weights : Tensor of shape (t,), optional
+        The same of the columns.
 
     Returns
     -------
@@ -63,6 +69,8 @@ def masked_reduce(
     values = loss(prediction, torch.where(known, target, prediction.detach()))
     if weight is not None:
         values = values * weight.unsqueeze(-1)
+    if target_weights is not None:
+        values = values * target_weights.to(values.dtype)
     return (values * known).sum() / known.sum().clamp(min=1)
 
 

@@ -6,6 +6,7 @@ from skmatgnn.preprocessing._composition import (
     FormulaToComposition,
     StructureToComposition,
 )
+from skmatgnn.preprocessing._merge import merge_properties
 from skmatgnn.preprocessing._scaling import TargetScaler
 from skmatgnn.preprocessing._structures import StructureArray
 
@@ -14,4 +15,5 @@ __all__ = [
     "StructureArray",
     "StructureToComposition",
     "TargetScaler",
+    "merge_properties",
 ]

@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 
@@ -22,6 +23,10 @@ _DTYPES = {
     "BOOL": "|b1",
 }
 _MAX_HEADER = 100_000_000
+_DAMAGE = (
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    *(OverflowError, struct.error),
+)
 
 
 def write_arrays(
@@ -44,9 +49,10 @@ def write_arrays(
     from safetensors.numpy import save_file
 
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}.tmp")
     try:
-        contiguous = {key: np.ascontiguousarray(a) for key, a in arrays.items()}
+        # NumPy's ascontiguousarray would give a number an axis
+        contiguous = {key: np.asarray(a, order="C") for key, a in arrays.items()}
         save_file(contiguous, unfinished, metadata=metadata)
         unfinished.replace(path)
     except SafetensorError as error:
@@ -83,8 +89,9 @@ def read_arrays(
         header, start = _read_header(path)
         metadata = header.pop("__metadata__", {})
         data = np.memmap(path, dtype=np.uint8, mode="r", offset=start)
+        _require_covered(header, len(data))
         arrays = {key: _view(data, entry) for key, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except _DAMAGE as error:
         raise InvalidValueError(
             f"{path} is damaged or not in the safetensors format: {error}."
         ) from error
@@ -99,6 +106,17 @@ def _read_header(path: Path) -> tuple[dict, int]:
         if length > min(_MAX_HEADER, path.stat().st_size):
             raise ValueError(f"its header claims {length} bytes")
         return json.loads(file.read(length)), 8 + length
+
+
+def _require_covered(header: dict, size: int) -> None:
+    """Refuse bytes that belong to no array, or to two."""
+    position = 0
+    for start, stop in sorted(entry["data_offsets"] for entry in header.values()):
+        if start != position:
+            raise ValueError("its arrays overlap or leave gaps")
+        position = stop
+    if position != size:
+        raise ValueError(f"it has {size} bytes of data in place of {position}")
 
 
 def _view(data: np.ndarray, entry: dict) -> np.ndarray:

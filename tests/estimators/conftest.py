@@ -27,6 +27,7 @@ SMALL = {
     "ALIGNNClassifier": ALIGNN,
     "CGCNNRegressor": CGCNN,
     "CGCNNClassifier": CGCNN,
+    "MPTRegressor": {**ALIGNN, "head_dim": 4},
 }
 
 
@@ -64,7 +65,7 @@ def data():
     return SimpleNamespace(X=list(X), y=y, labels=labels, groups=np.arange(24) // 3)
 
 
-@pytest.fixture(params=["ALIGNNRegressor", "CGCNNRegressor"])
+@pytest.fixture(params=["ALIGNNRegressor", "CGCNNRegressor", "MPTRegressor"])
 def regressor(request):
     return make_model(request.param)
 

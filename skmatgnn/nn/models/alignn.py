@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from skmatgnn.nn._blocks import Block
 from skmatgnn.nn._inputs import GraphInput, bond_cosines
 from skmatgnn.nn.layers import (
     EdgeGatedConv,
@@ -154,6 +155,26 @@ class ALIGNN(nn.Module):
             for i in range(n_gcn_layers)
         )
         self.head = nn.Linear(hidden_dim, n_outputs)
+
+    def blocks(self) -> list[Block]:
+        """Name the parts of the network, from the input to the head.
+
+        Returns
+        -------
+        list of Block
+        """
+        embeddings = ("atom_embedding", "edge_embedding", "angle_embedding")
+        found = [Block(name, "embedding", 0) for name in embeddings]
+        depth = 1
+        for i in range(len(self.alignn_layers)):
+            layer = f"alignn_layers.{i}"
+            found.append(Block(f"{layer}.node_update", "two_body", depth))
+            found.append(Block(f"{layer}.edge_update", "three_body", depth))
+            depth += 1
+        for i in range(len(self.gcn_layers)):
+            found.append(Block(f"gcn_layers.{i}", "two_body", depth))
+            depth += 1
+        return [*found, Block("head", "head", depth)]
 
     def embed(self, batch: GraphInput) -> Tensor:
         """Compute the pooled graph features that the head reads.

@@ -11,6 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skmatgnn.nn._blocks import Block
 from skmatgnn.nn._inputs import GraphInput
 from skmatgnn.nn.layers import CrystalGraphConv, ElementEmbedding, GaussianBasis
 from skmatgnn.nn.ops import segment_mean
@@ -71,6 +72,19 @@ class CGCNN(nn.Module):
         widths = [node_dim] + [hidden_dim] * n_hidden_layers
         self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.head = nn.Linear(widths[-1], n_outputs)
+
+    def blocks(self) -> list[Block]:
+        """Name the parts of the network, from the input to the head.
+
+        Returns
+        -------
+        list of Block
+        """
+        found = [Block("atom_embedding", "embedding", 0)]
+        for layers, role in (("conv_layers", "two_body"), ("hidden_layers", "readout")):
+            for i in range(len(getattr(self, layers))):
+                found.append(Block(f"{layers}.{i}", role, found[-1].depth + 1))
+        return [*found, Block("head", "head", found[-1].depth + 1)]
 
     def embed(self, batch: GraphInput) -> Tensor:
         """Compute the pooled graph features that the head reads.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skmatgnn.nn._blocks import Block
 from skmatgnn.nn._noise import Dropout, NoiseSource
 from skmatgnn.nn._tokens import TokenBatch
 from skmatgnn.nn.layers import ElementEmbedding
@@ -254,6 +255,21 @@ class CrabNet(nn.Module):
         widths = [d_model, 2 * d_model, d_model, d_model // 2, d_model // 4]
         # one output more is the gate
         self.head = ResidualHead(widths, n_outputs * (1 + uncertainty) + 1)
+
+    def blocks(self) -> list[Block]:
+        """Name the parts of the network, from the input to the head.
+
+        Returns
+        -------
+        list of Block
+        """
+        embeddings = ("element_embedding", "element_scale", "fraction_scale")
+        layers = range(len(self.layers))
+        return [
+            *(Block(name, "embedding", 0) for name in embeddings),
+            *(Block(f"layers.{i}", "attention", i + 1) for i in layers),
+            Block("head", "head", len(self.layers) + 1),
+        ]
 
     def _with_noise(self, batch: TokenBatch) -> TokenBatch:
         if not (self.training and self.fraction_noise):

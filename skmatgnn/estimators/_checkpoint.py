@@ -1,0 +1,346 @@
+"""Saving and loading of trained estimators."""
+
+from __future__ import annotations
+
+import platform
+from numbers import Integral
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skmatgnn import __version__
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.estimators._encoding import Decoder, Encoder
+from skmatgnn.nets._checkpoint import read_checkpoint, write_checkpoint
+from skmatgnn.nets._fine_tuning import STRATEGIES
+
+if TYPE_CHECKING:
+    from skmatgnn.estimators._net_base import BaseNetEstimator
+    from skmatgnn.nets import GraphNet
+
+__all__ = ["CheckpointMixin", "decode_estimator", "encode_estimator", "load_estimator"]
+
+_DAMAGE = (
+    *(LookupError, TypeError, AttributeError, ValueError, RuntimeError),
+    *(ArithmeticError, MemoryError, AssertionError),  # of torch, with absurd sizes
+)
+
+
+class CheckpointMixin:
+    """save and load without pickle."""
+
+    # what predict needs beside the attributes that end with an underscore
+    _also_saved: tuple[str, ...] = ()
+
+    def save(self, path: str | PathLike) -> None:
+        """Write the fitted estimator to one file, which holds no code.
+
+        The file is in the safetensors format: the weights, and as JSON all parameters
+        and fitted attributes, with the format's version and a checksum. An old file
+        at ``path`` is replaced only by a complete new one.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Any name; ``.safetensors`` is usual.
+
+        Raises
+        ------
+        NotFittedError
+            If there is nothing to save yet.
+        InvalidTypeError
+            If a parameter, such as a callback, is an object that only pickle could
+            save; the message names it.
+        OSError
+            If the file cannot be written.
+
+        Notes
+        -----
+        The state of the optimizer is not saved, so that ``partial_fit`` of a loaded
+        estimator begins with a fresh one. An estimator inside ``pretrained`` is saved
+        along, as refitting needs it; ``set_params(pretrained=None)`` leaves it out.
+        """
+        encoder = Encoder()
+        config = encode_estimator(self, encoder, "")
+        config["saved_with"] = {
+            "skmatgnn": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        }
+        write_checkpoint(_checked_path(path), config, encoder.arrays)
+
+    @classmethod
+    def load(cls, path: str | PathLike, *, device: str | None = None) -> Self:
+        """Read what ``save`` has written; no code in the file is run.
+
+        Parameters
+        ----------
+        path : str or path-like
+        device : str, optional
+            In place of the saved ``device`` parameter: ``"cpu"``, say, for a model
+            that was trained with ``device="cuda"``.
+
+        Returns
+        -------
+        estimator
+            Fitted; on the same kind of device it predicts the same, bit for bit.
+
+        Raises
+        ------
+        InvalidValueError
+            If the file is not there, is no checkpoint, is damaged or changed, was
+            made by a later version, or holds another estimator.
+        """
+        return _load(path, device, cls)
+
+
+def load_estimator(path: str | PathLike, *, device: str | None = None) -> Any:
+    """Read an estimator of any class that ``save`` has written.
+
+    Parameters
+    ----------
+    path : str or path-like
+    device : str, optional
+        In place of the saved ``device`` parameter.
+
+    Returns
+    -------
+    estimator
+        Fitted.
+
+    Raises
+    ------
+    InvalidValueError
+        If the file is not there, is no checkpoint, is damaged or changed, or was made
+        by a later version.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from skmatgnn import CrabNetRegressor, load_estimator
+    >>> model = CrabNetRegressor(d_model=8, n_heads=2, max_epochs=1, random_state=0)
+    >>> model = model.fit(["NaCl", "KCl", "MgO"], [8.5, 8.4, 7.8])
+    >>> with TemporaryDirectory() as folder:
+    ...     model.save(Path(folder) / "gap.safetensors")
+    ...     again = load_estimator(Path(folder) / "gap.safetensors")
+    >>> bool((again.predict(["CaO"]) == model.predict(["CaO"])).all())
+    True
+    """
+    return _load(path, device, None)
+
+
+def encode_estimator(
+    estimator: BaseNetEstimator, encoder: Encoder, prefix: str
+) -> dict[str, Any]:
+    """Describe a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+    encoder : Encoder
+        Takes the arrays.
+    prefix : str
+        Of the arrays' names.
+
+    Returns
+    -------
+    dict
+        That JSON can hold.
+
+    Raises
+    ------
+    InvalidTypeError
+        If a part of it can only be pickled, or it is no estimator of ours.
+    """
+    if not isinstance(estimator, CheckpointMixin):
+        raise InvalidTypeError(
+            f"{type(estimator).__name__} cannot be saved without pickle; estimators of "
+            "skmatgnn with a network can."
+        )
+    check_is_fitted(estimator)
+
+    def encode(values: dict[str, Any]) -> dict[str, Any]:
+        return {k: encoder.encode(v, prefix + k) for k, v in values.items()}
+
+    net = estimator.net_
+    weights = net.module_.state_dict()
+    for name, tensor in weights.items():
+        encoder.arrays[f"{prefix}net.{name}"] = tensor.detach().cpu().numpy()
+    parameters = estimator.get_params(deep=False)
+    fitted = {
+        name: value
+        for name, value in vars(estimator).items()
+        if name not in parameters
+        and name != "net_"
+        and (_is_fitted_name(name) or name in estimator._also_saved)  # noqa: SLF001
+    }
+    return {
+        "estimator": type(estimator).__name__,
+        "parameters": encode(parameters),
+        "fitted": encode(fitted),
+        "network": {
+            "arguments": {
+                k: encoder.encode(v, f"{prefix}network.{k}")
+                for k, v in net.get_params_for("module").items()
+            },
+            "weights": list(weights),
+            "batch_size": int(net.batch_size),
+            "precision": net.precision,
+            "device": torch.device(net.device).type,
+            "fine_tuning": None if net.strategy_ is None else net.strategy_.name,
+            "prefix": prefix,
+        },
+    }
+
+
+def decode_estimator(
+    config: dict[str, Any], decoder: Decoder, device: str | None = None, cls: Any = None
+) -> Any:
+    """Rebuild a fitted estimator.
+
+    Parameters
+    ----------
+    config : dict
+        As from `encode_estimator`.
+    decoder : Decoder
+        Has the arrays.
+    device : str, optional
+        In place of the saved parameter.
+    cls : type, optional
+        Class that is expected.
+
+    Returns
+    -------
+    estimator
+
+    Raises
+    ------
+    InvalidValueError
+        If ``config`` describes no estimator, or not that.
+    """
+    estimator = _make_estimator(config, decoder, device, cls)
+    for name, value in config["fitted"].items():
+        known = _is_fitted_name(name) or name in estimator._also_saved  # noqa: SLF001
+        if not known or name == "net_" or hasattr(type(estimator), name):
+            raise InvalidValueError(f"has the unknown attribute {name!r}")
+        setattr(estimator, name, decoder.decode(value))
+    estimator.net_ = _make_net(estimator, config["network"], decoder)
+    estimator.device_ = estimator.net_.device
+    return estimator
+
+
+def _load(path: Any, device: str | None, cls: Any) -> Any:
+    path = _checked_path(path)
+    config, arrays = read_checkpoint(path)
+    decoder = Decoder(arrays)
+    try:
+        estimator = decode_estimator(config, decoder, device, cls)
+        if decoder.arrays:
+            raise InvalidValueError(f"has unknown arrays: {sorted(decoder.arrays)[:5]}")
+    except _DAMAGE as error:
+        cause = " ".join(str(error).split())[:500]
+        if not isinstance(error, ValueError):
+            cause = f"it is not as save writes it ({type(error).__name__}: {cause})"
+        raise InvalidValueError(f"{path} cannot be loaded: {cause}") from error
+    return estimator
+
+
+def _make_estimator(
+    config: dict[str, Any], decoder: Decoder, device: str | None, cls: Any
+) -> BaseNetEstimator:
+    name = config["estimator"]
+    if cls is None or cls.__name__ != name:
+        found = _estimator_class(name)
+        if cls is not None:
+            raise InvalidValueError(
+                f"it holds the estimator {name}, not {cls.__name__}. Use {name}.load, "
+                "or skmatgnn.load_estimator for any."
+            )
+        cls = found
+    parameters = {k: decoder.decode(v) for k, v in config["parameters"].items()}
+    unknown = sorted(set(parameters) - set(cls._get_param_names()))
+    if unknown:
+        raise InvalidValueError(f"{name} has no parameters {unknown}")
+    # a parameter that is younger than the file has its default, which changes nothing
+    estimator = cls(**parameters)
+    if device is not None:
+        estimator.set_params(device=device)
+    estimator._validate_params()
+    return estimator
+
+
+def _estimator_class(name: str) -> type[BaseNetEstimator]:
+    from skmatgnn import estimators
+
+    cls = getattr(estimators, name, None) if name in estimators.__all__ else None
+    if not (isinstance(cls, type) and issubclass(cls, CheckpointMixin)):
+        raise InvalidValueError(f"it holds {name!r}, which this version does not have")
+    return cls
+
+
+def _make_net(
+    estimator: BaseNetEstimator, config: dict[str, Any], decoder: Decoder
+) -> GraphNet:
+    arguments = {k: decoder.decode(v) for k, v in config["arguments"].items()}
+    weights = {
+        name: torch.from_numpy(decoder.take(f"{config['prefix']}net.{name}"))
+        for name in config["weights"]
+    }
+    _require_fitting(estimator._module, arguments, weights)  # noqa: SLF001
+    net = estimator._make_net(  # noqa: SLF001
+        arguments,
+        batch_size=config["batch_size"],
+        precision=config["precision"],
+        trained_on=config["device"],
+    )
+    for name, tensor in net.module_.state_dict().items():
+        if weights[name].dtype != tensor.dtype:
+            raise InvalidValueError(
+                f"the weights {name} are {weights[name].dtype}, not {tensor.dtype}"
+            )
+    net.module_.load_state_dict(weights)
+    if config.get("fine_tuning") is not None:  # partial_fit goes on with it
+        net.fine_tune(STRATEGIES[config["fine_tuning"]], estimator.max_epochs)
+    for row in getattr(estimator, "history_", []):
+        net.history.append({**row, "batches": []})
+    net.best_epoch_, net.best_loss_ = getattr(estimator, "best_epoch_", None), np.inf
+    return net
+
+
+def _require_fitting(
+    module: type[nn.Module],
+    arguments: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+) -> None:
+    """Compare shapes before any memory is taken for what a wrong file may ask for."""
+    largest = sum(weight.numel() for weight in weights.values())
+    for name, value in arguments.items():
+        if isinstance(value, Integral) and value > largest:
+            raise InvalidValueError(f"its network has {name}={value}, but few weights")
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        expected = module(**arguments).state_dict()
+    if list(expected) != list(weights):
+        raise InvalidValueError("its weights are not those of its network")
+    for name, tensor in expected.items():
+        if weights[name].shape != tensor.shape:
+            raise InvalidValueError(
+                f"the weights {name} have the shape {tuple(weights[name].shape)} in "
+                f"place of {tuple(tensor.shape)}"
+            )
+
+
+def _checked_path(path: Any) -> str:
+    if not isinstance(path, str | PathLike):
+        raise InvalidTypeError(
+            f"path must be a str or path-like; got {type(path).__name__}."
+        )
+    return path
+
+
+def _is_fitted_name(name: str) -> bool:
+    return name.isidentifier() and name.endswith("_") and not name.startswith("_")

@@ -1,0 +1,136 @@
+"""The file format of trained models: JSON and arrays in one file, without pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skmatgnn.errors import InvalidValueError
+from skmatgnn.utils.packed_file import read_arrays, write_arrays
+
+__all__ = ["UPGRADES", "VERSION", "read_checkpoint", "upgrade", "write_checkpoint"]
+
+Config = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+
+FORMAT = "skmatgnn.checkpoint"
+VERSION = 1
+
+#: What turns the content of a version into that of the next one.
+UPGRADES: dict[int, Callable[[Config, Arrays], tuple[Config, Arrays]]] = {}
+
+
+def write_checkpoint(path: str | Path, config: Config, arrays: Arrays) -> None:
+    """Write a checkpoint; an old file is replaced only by a complete new one.
+
+    Parameters
+    ----------
+    path : str or Path
+    config : dict
+        Anything that JSON can hold.
+    arrays : dict of str to ndarray
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    text = json.dumps(config, allow_nan=False)
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "config": text,
+        "sha256": _digest(VERSION, text, arrays),
+    }
+    write_arrays(path, arrays, metadata)
+
+
+def read_checkpoint(path: str | Path) -> tuple[Config, Arrays]:
+    """Read a checkpoint of this or any earlier version; no code in it is run.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    config : dict
+    arrays : dict of str to ndarray
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no such file, or it is none of ours, damaged, changed, or of a
+        later version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        kind = "is no file" if path.exists() else "does not exist"
+        raise InvalidValueError(f"{path} {kind}; expected a checkpoint made by save.")
+    arrays, metadata = read_arrays(path, memory_map=False)
+    if metadata.get("format") != FORMAT:
+        raise InvalidValueError(
+            f"{path} is a safetensors file, but no checkpoint of skmatgnn. Make one by "
+            "the save method of an estimator."
+        )
+    version = _known_version(path, metadata.get("version"))
+    text = metadata.get("config", "")
+    if metadata.get("sha256") != _digest(version, text, arrays):
+        raise InvalidValueError(
+            f"{path} is damaged or was changed: its content does not fit its checksum. "
+            "Save or download it again."
+        )
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidValueError(f"{path} has no readable settings: {error}.") from error
+    return upgrade(config, arrays, version)
+
+
+def upgrade(config: Config, arrays: Arrays, version: int) -> tuple[Config, Arrays]:
+    """Bring the content of an earlier version to the present one, step by step.
+
+    Parameters
+    ----------
+    config : dict
+    arrays : dict of str to ndarray
+    version : int
+        That of the content.
+
+    Returns
+    -------
+    config : dict
+    arrays : dict of str to ndarray
+    """
+    for step in range(version, VERSION):
+        config, arrays = UPGRADES[step](config, arrays)
+    return config, arrays
+
+
+def _known_version(path: Path, version: str | None) -> int:
+    try:
+        number = int(version)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise InvalidValueError(f"{path} has the unknown format version {version!r}.")
+    if number > VERSION:
+        raise InvalidValueError(
+            f"{path} was made by a later version of skmatgnn (its format is {number}; "
+            f"this version reads up to {VERSION}). Update skmatgnn."
+        )
+    return number
+
+
+def _digest(version: int, text: str, arrays: Arrays) -> str:
+    digest = sha256(f"{version}\n{text}".encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
