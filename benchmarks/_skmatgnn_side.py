@@ -1,0 +1,50 @@
+"""Our part of ``composition_models.py``: one estimator, in a process of its own."""
+
+from __future__ import annotations
+
+import torch
+from _side import SEED, Stopwatch, cpu_seconds, read_job, send
+from skorch.callbacks import Callback
+
+import skmatgnn
+from skmatgnn import presets
+
+
+class EpochTimes(Callback):
+    """Keeps the CPU time of each epoch."""
+
+    def __init__(self):
+        self.seconds = []
+
+    def on_epoch_begin(self, *_, **__):
+        self.start = cpu_seconds()
+
+    def on_epoch_end(self, *_, **__):
+        self.seconds.append(round(cpu_seconds() - self.start, 3))
+
+
+def main():
+    job = read_job()
+    torch.set_num_threads(1)
+    watch, settings = Stopwatch(), job["settings"]
+    params = {"random_state": SEED, **settings["params"]}
+    if preset := settings.get("preset"):
+        params = {**getattr(presets, preset), **params}
+    times = EpochTimes()
+    if settings["estimator"] != "make_rf_magpie":
+        params |= {"device": "cpu", "callbacks": [("epoch_times", times)]}
+    model = getattr(skmatgnn, settings["estimator"])(**params)
+    watch.measure("fit", model.fit, job["train"], job["y"])
+    found = watch.measure("predict", model.predict, job["test"])
+    send(
+        job,
+        ["torch", "scikit-learn", "numpy"],
+        predictions=found.tolist(),
+        fit_s=watch.seconds["fit"],
+        predict_s=watch.seconds["predict"],
+        epoch_seconds=times.seconds,
+        steps={},
+    )
+
+
+main()
