@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from skmatgnn.cli._models import THEORY
 from skmatgnn.cli._texts import digits
 
 if TYPE_CHECKING:
@@ -59,9 +60,36 @@ def draw_figures(result: Result, folder: Path) -> list[DrawnFigure]:
     -------
     list of DrawnFigure
     """
-    drawn = []
+    album = _Album(folder)
+    if result.samples.strata is not None:
+        album.draw(
+            "strata.png",
+            f"Rows for each {result.samples.stratum_name}.",
+            lambda figure: _plot_strata(figure, result),
+            size=(7, 3.6),
+        )
+    if result.clusters is not None:
+        album.draw(
+            "clusters.png",
+            "The clusters of the scheme loco, with their most central formulas.",
+            lambda figure: _plot_clusters(figure, result),
+            size=(7.5, 5.2),
+        )
+    names = result.samples.target_names
+    for target, label in zip(names, _file_labels(names), strict=True):
+        _draw_target(album, result, target, label)
+    return album.drawn
+
+
+class _Album:
+    """Figures in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.drawn: list[DrawnFigure] = []
 
     def draw(
+        self,
         name: str,
         caption: str,
         plot: Callable[[Figure], object],
@@ -72,52 +100,39 @@ def draw_figures(result: Result, folder: Path) -> list[DrawnFigure]:
     ) -> None:
         figure = _new_figure(size)
         plot(figure)
-        figure.savefig(folder / name, dpi=DPI)
-        drawn.append(DrawnFigure(name, caption, target, kind))
+        figure.savefig(self.folder / name, dpi=DPI)
+        self.drawn.append(DrawnFigure(name, caption, target, kind))
 
-    samples, labels = result.samples, _file_labels(result.samples.target_names)
-    if samples.strata is not None:
-        draw(
-            "strata.png",
-            f"Rows for each {samples.stratum_name}.",
-            lambda figure: _plot_strata(figure, result),
-            size=(7, 3.6),
-        )
-    if result.clusters is not None:
-        draw(
-            "clusters.png",
-            "The clusters of the scheme loco, with their most central formulas.",
-            lambda figure: _plot_clusters(figure, result),
-            size=(7.5, 5.2),
-        )
-    for target, label in zip(samples.target_names, labels, strict=True):
-        evaluations = [e for e in result.evaluations if e.target == target]
-        draw(
+
+def _draw_target(album: _Album, result: Result, target: str, label: str) -> None:
+    evaluations = [e for e in result.evaluations if e.target == target]
+    trained = [e for e in evaluations if e.model != THEORY]
+    by_cluster = [e for e in trained if e.scheme == "loco"]
+    if trained:
+        album.draw(
             f"errors_{label}.png",
             f"Errors of {target} with their 95 % intervals.",
-            lambda figure, e=evaluations: _plot_errors(figure, e),
+            lambda figure: _plot_errors(figure, trained),
             size=(7, 3.6),
             target=target,
         )
-        by_cluster = [e for e in evaluations if e.scheme == "loco"]
-        if by_cluster:
-            draw(
-                f"clusters_{label}.png",
-                f"Errors of {target} for each cluster that was left out.",
-                lambda figure, e=by_cluster: _plot_cluster_errors(figure, e, result),
-                size=(8, 4),
-                target=target,
-            )
-        for evaluation in evaluations:
-            draw(
-                f"parity_{label}_{evaluation.scheme}_{evaluation.model}.png",
-                f"{target}, {evaluation.scheme}, {evaluation.model}.",
-                lambda figure, e=evaluation: _plot_parity(figure, e, result),
-                size=(6.4 if evaluation.scheme == "loco" else 5.2, 5.2),
-                target=target,
-                kind=DETAIL,
-            )
-    return drawn
+    if by_cluster:
+        album.draw(
+            f"clusters_{label}.png",
+            f"Errors of {target} for each cluster that was left out.",
+            lambda figure: _plot_cluster_errors(figure, by_cluster, result),
+            size=(8, 4),
+            target=target,
+        )
+    for evaluation in evaluations:
+        album.draw(
+            f"parity_{label}_{evaluation.scheme}_{evaluation.model}.png",
+            f"{target}, {evaluation.scheme}, {evaluation.model}.",
+            lambda figure, e=evaluation: _plot_parity(figure, e, result),
+            size=(6.4 if evaluation.scheme == "loco" else 5.2, 5.2),
+            target=target,
+            kind=DETAIL,
+        )
 
 
 def _file_labels(names: list[str]) -> list[str]:

@@ -143,6 +143,14 @@ def test_benchmark__electrodes__theory_is_exact_and_for_the_capacity_only(
     assert "within two standard deviations" in capsys.readouterr().out
 
 
+def test_benchmark__theory_alone__leaves_no_empty_figures(electrodes, tmp_path):
+    options = ["--electrodes", "--models", "theoretical", "--cv", "formula"]
+    results, rows = run(electrodes, tmp_path / "out", *options, "--n-splits", "2")
+    assert len(rows) == 30
+    figures = [name for name in results["files"] if name.endswith(".png")]
+    assert figures == ["strata.png", "parity_capacity_grav_formula_theoretical.png"]
+
+
 def test_benchmark__two_sigma__leaves_the_outliers_out_of_the_scores(oxides, tmp_path):
     text = oxides.read_text().replace("LiFeO2,1.00", "LiFeO2,400")
     path = tmp_path / "outlier.csv"
