@@ -467,7 +467,9 @@ def test_encoding__value__comes_back_through_json(value):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), len, Path, np.array([object()]), {1, 2}, b"x", 1j], ids=repr
+    "value",
+    [object(), len, Path, np.array([object()]), {1, 2}, b"x", 1j],
+    ids=lambda value: type(value).__name__,
 )
 def test_encoding__what_is_no_plain_value__is_refused_with_its_place(value):
     with pytest.raises(InvalidTypeError, match=r"here\b.*cannot be saved"):
