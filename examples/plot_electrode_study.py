@@ -30,7 +30,7 @@ from pymatgen.core import Composition
 
 from skmatgnn.datasets import load_formation_energies, read_electrodes
 
-path = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].count(".") else None
+path = next((a for a in sys.argv[1:] if ".csv" in a or ".json" in a), None)
 if path is not None:
     table = read_electrodes(path)
     formulas, y = table.data, table.target[:, table.target_names.index("capacity_grav")]

@@ -64,10 +64,11 @@ class RelevanceRedundancySelector(SelectorMixin, BaseEstimator):
     n_samples : int or None, default=6000
         Larger data are sampled down to this number of rows, without replacement.
         None uses all.
-    p, c : "dynamic", float or callable, default="dynamic"
-        Exponent and term of the score: constants, or functions of the number n of
-        features chosen so far. The default is :math:`p = \max(0.1, 4.5 - 0.4
-        n^{0.4})` and :math:`c = \min(10^5, 10^{-6} n^3)`.
+    p : "dynamic", float or callable, default="dynamic"
+        Exponent of the score: a constant, or a function of the number n of features
+        chosen so far. "dynamic" is :math:`\max(0.1, 4.5 - 0.4 n^{0.4})`.
+    c : "dynamic", float or callable, default="dynamic"
+        Term of the score, likewise. "dynamic" is :math:`\min(10^5, 10^{-6} n^3)`.
     count_from : {0, 1}, default=1
         The n of ``p`` and ``c`` when the second feature is chosen. 1 counts the
         features chosen so far, as modnet's scikit-learn class does; 0 is what its
