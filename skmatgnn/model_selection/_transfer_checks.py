@@ -133,11 +133,15 @@ def _check_models(
     source = estimator if source_estimator is None else source_estimator
     _check_model("estimator", estimator, transfers)
     _check_model("source_estimator", source, transfers)
+    if "pair" in transfers:
+        _require_storable("source_estimator", source)
     joint = mpt_estimator
     if joint is not None:
         _check_model("mpt_estimator", joint, transfers)
     elif transfers - {"pair"}:
         joint = default_mpt(estimator)
+    if transfers - {"pair"}:
+        _require_storable("mpt_estimator", joint)
     tuned = clone(estimator).set_params(**fine_tuning_params)
     if hasattr(tuned, "_validate_params"):
         tuned._validate_params()  # noqa: SLF001 - scikit-learn's own name
@@ -166,6 +170,15 @@ def _check_model(name: str, model: Any, transfers: set[str]) -> None:
         )
     if hasattr(model, "_validate_params"):
         model._validate_params()  # noqa: SLF001
+
+
+def _require_storable(name: str, model: Any) -> None:
+    """Reject, before it is trained, what could not be saved after."""
+    from skmatgnn.estimators._encoding import Encoder
+
+    for key, value in model.get_params(deep=False).items():
+        if key != "callbacks":
+            Encoder().encode(value, f"{name}, the parameter {key},")
 
 
 def _read_as_graphs(datasets: Any, models: tuple) -> dict[str, Dataset]:

@@ -419,6 +419,8 @@ def fit_and_save(estimator: Any, X: Any, y: Any, groups: IntArray, path: Path) -
         Seconds of the training.
     """
     seconds = _train(estimator, X, y, groups)
+    if "callbacks" in estimator.get_params(deep=False):
+        estimator.set_params(callbacks=None)  # only pickle could save them
     estimator.save(path)
     return seconds
 

@@ -61,7 +61,9 @@ class KeptResults:
             None if it is not there, or damaged.
         """
         try:
-            with np.load(self._path(key), allow_pickle=False) as file:
+            # NumPy leaves a damaged file open
+            content = io.BytesIO(self._path(key).read_bytes())
+            with np.load(content, allow_pickle=False) as file:
                 return tuple(file[name] for name in names)
         except _DAMAGED:
             return None

@@ -6,6 +6,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from sklearn.frozen import FrozenEstimator
+from skorch.callbacks import Callback
 
 from skmatgnn import (
     ALIGNNRegressor,
@@ -236,7 +237,7 @@ def test_fine_tuning__starts_from_the_pretrained_model(datasets):
 
 
 def test_run__stopped_resumed_or_parallel__gives_the_same(
-    datasets, counted, monkeypatch, tmp_path
+    datasets, counted, monkeypatch, tmp_path, capsys
 ):
     options = {
         "targets": ["energy", "volume"], "designs": ("scratch", "pair", "mpt"),
@@ -262,7 +263,9 @@ def test_run__stopped_resumed_or_parallel__gives_the_same(
     monkeypatch.setattr(_transfer_matrix, "fit_and_predict", real)
     same(whole, transfer_matrix(datasets, MODEL, cache_dir=folder, **options))
     assert counted == {"fit_and_save": n_starts + 1, "fit_and_predict": n_fits}
-    again = transfer_matrix(datasets, MODEL, cache_dir=folder, **options)
+    again = transfer_matrix(datasets, MODEL, cache_dir=folder, verbose=True, **options)
+    shown = capsys.readouterr().err
+    assert f"{n_fits}/{n_fits}" in shown.replace(" ", "")
     pd.testing.assert_frame_equal(
         again, transfer_matrix(datasets, MODEL, cache_dir=folder, **options)
     )
@@ -303,6 +306,37 @@ def test_estimator__of_formulas__has_pairs(datasets):
     assert frame.design.tolist() == ["scratch"] * 2 + ["pair"] * 2
     with pytest.raises(TypeError, match="no MPTRegressor for CrabNetRegressor"):
         transfer_matrix(formulas, model, random_state=0)
+
+
+class Interrupt(Callback):
+    """What Ctrl-C does in the second epoch."""
+
+    def on_epoch_end(self, net, **_):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+def test_training__that_is_interrupted__is_not_taken_for_a_result(datasets, tmp_path):
+    model = clone(MODEL).set_params(callbacks=[Interrupt()], max_epochs=3)
+    for designs in (("scratch",), ("pair",)):
+        with pytest.raises(KeyboardInterrupt):
+            transfer_matrix(
+                datasets, model, cache_dir=tmp_path / "kept", designs=designs,
+                random_state=0, **SMALL,
+            )  # fmt: skip
+    assert not list((tmp_path / "kept").rglob("*.*"))
+
+
+def test_callbacks__of_what_is_pretrained__need_not_be_saved(datasets):
+    model = clone(MODEL).set_params(callbacks=[Interrupt()])  # one epoch: never
+    options = {**SMALL, "targets": ["energy"], "random_state": 0, "trials": 1}
+    same(
+        transfer_matrix(datasets, MODEL, designs=("mpt",), **options),
+        transfer_matrix(datasets, model, designs=("mpt",), **options),
+    )
+    model = clone(MODEL).set_params(net_params={"optimizer__betas": object()})
+    with pytest.raises(TypeError, match="source_estimator, the parameter net_params"):
+        transfer_matrix(datasets, model, designs=("pair",), **options)
 
 
 def test_default_mpt__takes_over_the_parameters_of_the_estimator():
