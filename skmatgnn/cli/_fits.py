@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import io
-import json
-import shutil
 import warnings
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from skmatgnn.cli._files import replaced_file
 from skmatgnn.cli._models import MODELS, THEORY
 from skmatgnn.cli._report import package_versions
 from skmatgnn.errors import SkmatgnnError
+from skmatgnn.utils.digest import digest
+from skmatgnn.utils.kept_results import KeptResults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,8 +34,6 @@ __all__ = ["Fit", "FitResult", "FitStore", "run_fits"]
 
 #: Options on which the outcome of a fit depends; the rows follow from the others.
 _OPTIONS = ("random_state", "max_epochs", "n_estimators", "device")
-
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)  # by identity, so that it can be a key
@@ -99,11 +92,11 @@ class FitResult(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class FitStore:
+class FitStore(KeptResults):
     """Folder with the results of the fits that are done, for a run that was stopped.
 
-    Each is one file, named by a hash of all that its result follows from, so that
-    nothing is taken for what it is not. The folder is made with the first file.
+    Each is named by a hash of all that its result follows from, so that nothing is
+    taken for what it is not.
 
     Parameters
     ----------
@@ -118,28 +111,27 @@ class FitStore:
     def __init__(
         self, folder: Path, samples: Samples, options: argparse.Namespace
     ) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self._samples, self._options = samples, options
 
     @cached_property
-    def _common(self) -> bytes:
-        common = {
-            "versions": package_versions(),
-            "options": {name: getattr(self._options, name) for name in _OPTIONS},
-            "samples": _digest_of_samples(self._samples),
-        }
-        return json.dumps(common, sort_keys=True).encode()
+    def _common(self) -> str:
+        samples = self._samples
+        if samples.has_structures:
+            from skmatgnn.preprocessing import StructureArray
 
-    def _path(self, fit: Fit) -> Path:
-        digest = hashlib.sha256(self._common)
-        digest.update(f"{fit.model.name} {fit.targets} ".encode())
-        for rows in (fit.fold.train, fit.fold.test):
-            digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes() + b"|")
+            X: Any = StructureArray.from_structures(samples.X)
+        else:
+            X = list(samples.formulas)
+        options = {name: getattr(self._options, name) for name in _OPTIONS}
+        return digest(package_versions(), options, X, samples.theory)
+
+    def _key(self, fit: Fit) -> str:
         y = self._samples.targets[np.ix_(fit.fold.train, fit.targets)]
-        digest.update(y.tobytes())
-        return self.folder / f"{digest.hexdigest()[:40]}.npz"
+        rows = [np.asarray(r, np.int64) for r in (fit.fold.train, fit.fold.test)]
+        return digest(self._common, fit.model.name, fit.targets, rows, y)
 
-    def get(self, fit: Fit) -> FitResult | None:
+    def find(self, fit: Fit) -> FitResult | None:
         """Read a result.
 
         Parameters
@@ -152,19 +144,13 @@ class FitStore:
         FitResult or None
             None if it is not there, or damaged.
         """
-        try:
-            with np.load(self._path(fit), allow_pickle=False) as file:
-                result = FitResult(
-                    file["y_pred"],
-                    *(float(value) for value in file["seconds"]),
-                    tuple(str(text) for text in file["notes"]),
-                )
-        except _DAMAGED:
+        found = self.get(self._key(fit), "y_pred", "seconds", "notes")
+        if found is None or found[0].shape != (len(fit.fold.test), len(fit.targets)):
             return None
-        expected = (len(fit.fold.test), len(fit.targets))
-        return result if result.y_pred.shape == expected else None
+        y_pred, seconds, notes = found
+        return FitResult(y_pred, *map(float, seconds), tuple(map(str, notes)))
 
-    def put(self, fit: Fit, result: FitResult) -> None:
+    def keep(self, fit: Fit, result: FitResult) -> None:
         """Keep a result.
 
         Parameters
@@ -174,41 +160,12 @@ class FitStore:
         result : FitResult
             What.
         """
-        self.folder.mkdir(exist_ok=True)
-        path = self._path(fit)
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
+        self.put(
+            self._key(fit),
             y_pred=result.y_pred,
-            seconds=np.array([result.fit_seconds, result.predict_seconds]),
+            seconds=[result.fit_seconds, result.predict_seconds],
             notes=np.array(result.notes, dtype=np.str_),
         )
-        with replaced_file(path, is_former=lambda _: True, what="fit") as file:
-            file.write(buffer.getvalue())
-
-    def clear(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __len__(self) -> int:
-        """Count the results."""
-        return len(list(self.folder.glob("*.npz")))
-
-
-def _digest_of_samples(samples: Samples) -> str:
-    digest = hashlib.sha256()
-    if samples.has_structures:
-        from skmatgnn.preprocessing import StructureArray
-
-        packed = StructureArray.from_structures(samples.X)
-        for name, values in sorted(vars(packed).items()):
-            if isinstance(values, np.ndarray):
-                digest.update(name.encode() + np.ascontiguousarray(values).tobytes())
-    else:
-        digest.update("\n".join(samples.formulas).encode())
-    for values in samples.theory.values():
-        digest.update(values.tobytes())
-    return digest.hexdigest()
 
 
 def run_fits(
@@ -249,7 +206,7 @@ def run_fits(
     SkmatgnnError
         If a model predicts values that are not finite.
     """
-    results = {fit: store.get(fit) for fit in fits}
+    results = {fit: store.find(fit) for fit in fits}
     pending = [fit for fit in fits if results[fit] is None]
     n_done = len(fits) - len(pending)
     if n_done:
@@ -262,7 +219,7 @@ def run_fits(
                 f"{fit.fold.label}. Look for outliers in the target, or leave this "
                 "model out by --models."
             )
-        store.put(fit, result)
+        store.keep(fit, result)
         results[fit] = result
         bar.update()
         for text in result.notes:

@@ -25,7 +25,7 @@ from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._sklearn import Interval, StrOptions
 from skmatgnn.utils.validation import ensure_object_array
 
-__all__ = ["COMMON_CONSTRAINTS", "BaseGraphEstimator"]
+__all__ = ["COMMON_CONSTRAINTS", "BaseGraphEstimator", "ensure_crystals"]
 
 COMMON_CONSTRAINTS = {
     "cutoff": [Interval(Real, 0, None, closed="neither")],
@@ -49,7 +49,7 @@ class BaseGraphEstimator(BaseNetEstimator):
     _also_saved = ("_element_table", "_inherited")
 
     def _ensure_samples(self, X: Any) -> GraphArray | StructureArray:
-        return _ensure_samples(X)
+        return ensure_crystals(X)
 
     def _to_graphs(self, X: Any, *, reset: bool) -> GraphArray:
         transformer = StructureToGraph(
@@ -150,7 +150,7 @@ class BaseGraphEstimator(BaseNetEstimator):
         return self._apply(X, "embed")
 
 
-def _ensure_samples(X: Any) -> GraphArray | StructureArray:
+def ensure_crystals(X: Any) -> GraphArray | StructureArray:
     """Pack structures, or graphs in any container, of which NumPy unpacks none."""
     if hasattr(X, "iloc") or isinstance(X, list | tuple | np.ndarray):
         X = ensure_object_array(X, what="structures or graphs", single=())

@@ -4,8 +4,8 @@ Random folds of materials data test on relatives of the training set. The groups
 splitters of this package keep relatives together (:func:`formula_groups`), leave whole
 families out (:class:`LeaveOneClusterOut`), or make folds alike so that their scores
 can be compared (:class:`StratifiedRegressionKFold`). :func:`bootstrap_score` gives
-scores their intervals, and :class:`TwoSigmaRegressor` filters outlying targets by what
-the training rows say.
+scores their intervals, :class:`TwoSigmaRegressor` filters outlying targets by what the
+training rows say, and :func:`transfer_matrix` measures what pre-training is worth.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from skmatgnn.model_selection._composition_groups import (
 )
 from skmatgnn.model_selection._leave_one_cluster_out import LeaveOneClusterOut
 from skmatgnn.model_selection._stratified import StratifiedRegressionKFold
+from skmatgnn.model_selection._transfer_matrix import transfer_matrix
 from skmatgnn.model_selection._two_sigma import (
     TwoSigmaRegressor,
     make_two_sigma_scorer,
@@ -37,6 +38,7 @@ __all__ = [
     "formula_groups",
     "make_two_sigma_scorer",
     "prototype_groups",
+    "transfer_matrix",
     "two_sigma_mask",
     "working_ion_groups",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import norm
-from sklearn.base import clone, is_classifier
+from sklearn.base import is_classifier
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.metrics import get_scorer
 from skmatgnn.model_selection._fixed_responses import FixedResponses
+from skmatgnn.model_selection._seeds import seeded_clone
 from skmatgnn.utils._sklearn import num_samples, safe_indexing
 from skmatgnn.utils.validation import (
     describe,
@@ -311,7 +312,7 @@ def _refit_one(
     for fraction in fractions:
         n_drawn = max(1, round(fraction * n_units))
         rows = np.concatenate([rows_of[unit] for unit in drawn[:n_drawn]])
-        model = _seeded_clone(estimator, model_seed)
+        model = seeded_clone(estimator, model_seed)
         extra = {"groups": units[rows]} if has_fit_parameter(model, "groups") else {}
         model.fit(safe_indexing(X, rows), safe_indexing(y, rows), **extra)
         scores.append(float(scorer(model, X_out, y_out)))
@@ -331,17 +332,6 @@ def _draw_with_rest(rng: np.random.RandomState, n_units: int) -> IntArray:
 def _rows_by_unit(units: IntArray) -> list[IntArray]:
     order = np.argsort(units, kind="stable")
     return np.split(order, np.cumsum(np.bincount(units))[:-1])
-
-
-def _seeded_clone(estimator: Any, seed: int) -> Any:
-    model = clone(estimator)
-    parameters = model.get_params()
-    unset = [
-        name
-        for name, value in parameters.items()
-        if value is None and name.split("__")[-1] == "random_state"
-    ]
-    return model.set_params(**dict.fromkeys(unset, seed)) if unset else model
 
 
 def _fixed(

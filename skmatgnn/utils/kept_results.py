@@ -1,0 +1,101 @@
+"""Results of single fits, kept on disk for a run that may be stopped."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import shutil
+import zlib
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+__all__ = ["KeptResults"]
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
+
+
+class KeptResults:
+    """Folder with one file for each result, named by a hash of what it follows from.
+
+    The folder is made with the first file. A file appears complete or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skmatgnn.utils.kept_results import KeptResults
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kept = KeptResults(Path(folder) / "fits")
+    ...     kept.put("a1", y_pred=[1.0, 2.0])
+    ...     len(kept), kept.get("a1", "y_pred")[0].tolist(), kept.get("b2", "y_pred")
+    (1, [1.0, 2.0], None)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.npz"
+
+    def get(self, key: str, *names: str) -> tuple[np.ndarray, ...] | None:
+        """Read a result.
+
+        Parameters
+        ----------
+        key : str
+            Hash of what it follows from.
+        *names : str
+            Arrays to read.
+
+        Returns
+        -------
+        tuple of ndarray, or None
+            None if it is not there, or damaged.
+        """
+        try:
+            # NumPy leaves a damaged file open
+            content = io.BytesIO(self._path(key).read_bytes())
+            with np.load(content, allow_pickle=False) as file:
+                return tuple(file[name] for name in names)
+        except _DAMAGED:
+            return None
+
+    def put(self, key: str, **arrays: object) -> None:
+        """Keep a result.
+
+        Parameters
+        ----------
+        key : str
+            Hash of what it follows from.
+        **arrays : array-like
+            Numbers or strings.
+        """
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: np.asarray(value) for name, value in arrays.items()})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(key)
+        temporary = path.with_name(f".{key}.{secrets.token_hex(6)}.tmp")
+        try:
+            with temporary.open("xb") as file:
+                file.write(buffer.getvalue())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __len__(self) -> int:
+        """Count the results."""
+        return len(list(self.folder.glob("*.npz")))
