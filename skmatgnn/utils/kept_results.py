@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
-import shutil
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -15,6 +16,7 @@ import numpy as np
 __all__ = ["KeptResults"]
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
+_OURS = re.compile(r"[0-9a-f]+\.npz|\.[0-9a-f]+\.[0-9a-f]+\.tmp")
 
 
 class KeptResults:
@@ -93,8 +95,14 @@ class KeptResults:
             temporary.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the results, and the folder if it holds nothing else."""
+        if not self.folder.is_dir():
+            return
+        for path in list(self.folder.iterdir()):
+            if _OURS.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def __len__(self) -> int:
         """Count the results."""

@@ -20,13 +20,24 @@ def test_kept__results__come_back_and_are_counted(tmp_path):
     kept = KeptResults(tmp_path / "a" / "fits")
     assert len(kept) == 0
     assert kept.get("x", "y") is None
-    kept.put("x", y=np.arange(3), text=["é", "b"])
-    kept.put("x", y=np.arange(4), text=[])
+    kept.put("a1", y=np.arange(3), text=["é", "b"])
+    kept.put("a1", y=np.arange(4), text=[])
     assert len(kept) == 1
-    np.testing.assert_array_equal(kept.get("x", "y")[0], np.arange(4))
-    assert [file.name for file in kept.folder.iterdir()] == ["x.npz"]
+    np.testing.assert_array_equal(kept.get("a1", "y")[0], np.arange(4))
+    assert [file.name for file in kept.folder.iterdir()] == ["a1.npz"]
     kept.clear()
     assert not kept.folder.exists()
+    kept.clear()
+
+
+def test_kept__clear__leaves_files_of_others(tmp_path):
+    kept = KeptResults(tmp_path / "fits")
+    kept.put("a1", y=np.arange(3))
+    mine = kept.folder / "results.npz"
+    mine.write_bytes(b"mine")
+    (kept.folder / ".a1.0f.tmp").write_bytes(b"of a killed run")
+    kept.clear()
+    assert list(kept.folder.iterdir()) == [mine]
 
 
 def test_kept__damaged_or_foreign_files__are_as_good_as_none(tmp_path):
