@@ -141,7 +141,8 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
         samples = load_samples(options, notes)
         needed_by = f"a benchmark with --n-splits {options.n_splits}"
         require_learnable(samples, max(options.n_splits, 4), needed_by)
-        _remark_on_repeats(samples, notes)
+        if "stratified" in options.cv:
+            _remark_on_repeats(samples, notes)
         result = Result(samples, options, [model.name for model in models], notes)
         store = FitStore(_partial(options.out), samples, options)
         try:

@@ -252,7 +252,7 @@ def print_report(result: Result) -> None:
             print("  ".join(cells))
     if options.bootstrap:
         print("\n[95 % bootstrap interval over fixed predictions]")
-    print(f"{result.seconds:.0f} s; results in {options.out}")
+    print(f"{result.seconds:.0f} s; results in {options.out}, see {REPORT} there")
 
 
 def _tables(result: Result) -> list[tuple[str, list[tuple[str, ...]]]]:
