@@ -40,7 +40,14 @@ from skmatgnn.utils.validation import (
 
 __all__ = ["TRAINING_CONSTRAINTS", "BaseNetEstimator", "Samples", "normalised_weight"]
 
-HISTORY = ("epoch", "train_loss", "valid_loss", "valid_losses", "dur")
+HISTORY = (
+    "epoch",
+    "train_loss",
+    "valid_loss",
+    "valid_losses",
+    "valid_mae",
+    "dur",
+)
 MAX_SEED = np.iinfo(np.int32).max
 
 
