@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from _side import SEED, Stopwatch, cpu_seconds, read_job, send
 from skorch.callbacks import Callback
@@ -23,13 +24,31 @@ class EpochTimes(Callback):
         self.seconds.append(round(cpu_seconds() - self.start, 3))
 
 
+class HeldOut:
+    """The rows that the job says, for the choice of the epoch."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __call__(self, dataset, y=None, **_):
+        rest = np.setdiff1d(np.arange(len(dataset)), self.rows)
+        return dataset.subset(rest), dataset.subset(np.sort(self.rows))
+
+
 def main():
     job = read_job()
     torch.set_num_threads(1)
     watch, settings = Stopwatch(), job["settings"]
-    params = {"random_state": SEED, **settings["params"]}
+    params = {"random_state": settings.get("seed", SEED), **settings["params"]}
     if preset := settings.get("preset"):
         params = {**getattr(presets, preset), **params}
+    if job["held_out"]:
+        params |= {
+            "early_stopping": True,
+            "n_iter_no_change": params["max_epochs"],
+            "average_duplicates": False,  # so that rows are those of the job
+            "net_params": {"train_split": HeldOut(job["held_out"])},
+        }
     times = EpochTimes()
     if settings["estimator"] != "make_rf_magpie":
         params |= {"device": "cpu", "callbacks": [("epoch_times", times)]}
