@@ -1,4 +1,4 @@
-"""CrabNet's part of ``composition_models.py``; runs in the Python that has crabnet.
+"""CrabNet's part of ``composition_*.py``; runs in the Python that has crabnet.
 
 One process fits once: with newer torch a second fit of crabnet 2.0.8 fails.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 
-from _side import SEED, Stopwatch, cpu_seconds, read_job, send
+from _side import SEED, Stopwatch, clock, cpu_seconds, read_job, send
 
 os.environ["MPLBACKEND"] = "Agg"
 warnings.filterwarnings("ignore")  # old APIs of its dependencies
@@ -24,18 +24,19 @@ class EnoughError(Exception):
 
 
 class TimedCrabNet(CrabNet):
-    """Keeps the CPU time of each epoch; stops after a number of them if told.
+    """Keeps the time of each epoch; stops after a number of them if told.
 
     With ``keep_best`` it keeps the weights of the epoch with the lowest error on the
     held-out rows, too, beside those that crabnet averages in its last epochs.
     """
 
-    stop_after, keep_best, best_error, best_state = None, False, np.inf, None
+    now, stop_after = staticmethod(cpu_seconds), None
+    keep_best, best_error, best_state = False, np.inf, None
 
     def _train(self):
-        start = cpu_seconds()
+        start = self.now()
         super()._train()
-        self.epoch_seconds.append(round(cpu_seconds() - start, 3))
+        self.epoch_seconds.append(round(self.now() - start, 4))
         if len(self.epoch_seconds) == self.stop_after:
             raise EnoughError
         if self.keep_best:
@@ -51,17 +52,20 @@ class TimedCrabNet(CrabNet):
 def main():
     job = read_job()
     torch.set_num_threads(1)
-    watch, settings = Stopwatch(), job["settings"]
+    settings = job["settings"]
+    device = settings.get("device", "cpu")
+    watch = Stopwatch(clock(device))
+    torch.set_float32_matmul_precision(settings.get("matmul", "highest"))
     model = TimedCrabNet(
         **settings["params"],
-        force_cpu=True,
+        force_cpu=device == "cpu",
         verbose=False,
         losscurve=False,
         learningcurve=False,
         save=False,
         random_state=settings.get("seed", SEED),
     )
-    model.epoch_seconds = []
+    model.epoch_seconds, model.now = [], watch.now
     model.stop_after = settings.get("stop_after")
     known = pd.DataFrame({"formula": job["train"], "target": job["y"]})
     parts, held_out = [known], known.index.isin(job["held_out"])
