@@ -249,7 +249,7 @@ def main():
     options = parse()
     cuda = options.device == "cuda"
     report = {
-        "device": torch.cuda.get_device_name() if cuda else f"CPU, {platform.machine()}",
+        "device": torch.cuda.get_device_name() if cuda else platform.machine(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "rows": options.rows,
