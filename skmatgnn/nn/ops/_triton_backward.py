@@ -9,7 +9,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from skmatgnn.nn.ops._triton_parts import load_tile, norm_silu_backward
+from skmatgnn.nn.ops._triton_parts import (
+    clear_padding,
+    load_sources,
+    load_tile,
+    norm_silu_backward,
+)
 
 __all__ = ["receiver_kernel", "sender_kernel"]
 
@@ -34,6 +39,7 @@ def receiver_kernel(
     scaled,
     partial,
     n_nodes,
+    n_edges,
     node_eps,
     edge_eps,
     D: tl.constexpr,
@@ -98,6 +104,7 @@ def receiver_kernel(
             CONSECUTIVE,
         )
         tl.store(grad_receivers + node * 2 * D + cols, by_gate, mask=keep)
+    clear_padding(grad_mapped, tl.load(ptr + n_nodes), n_edges, D, BLOCK_D)
     if NORM:
         out = partial + tl.program_id(0) * 4 * D + cols
         tl.store(out, by_weight, mask=keep)
@@ -133,8 +140,6 @@ def _segment(
     """Gradients by the logits of the edges into one node, and their sum."""
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    if CONSECUTIVE:
-        first = tl.load(sender, mask=degree > 0, other=0)
     if EDGES and NORM:
         weight = load_tile(edge_weight, cols, keep)
         bias = load_tile(edge_bias, cols, keep)
@@ -143,10 +148,7 @@ def _segment(
         row = start + tl.arange(0, BLOCK_E)
         inside = row < degree
         mask = inside[:, None] & keep
-        if CONSECUTIVE:
-            source = first + row
-        else:
-            source = tl.load(sender + row, mask=inside, other=0)
+        source = load_sources(sender, row, inside, CONSECUTIVE)
         own = row[:, None] * D + cols
         gathered = source[:, None] * (2 * D) + cols
         logits = load_tile(mapped, own, mask) + gate_i
