@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 
 from skmatgnn import ALIGNNRegressor, CGCNNRegressor, CrabNetRegressor, MODNetRegressor
@@ -152,7 +153,10 @@ def test_replay__unfreezing__captures_anew(frozen):
     X, y = make_crystals(200, random_state=0, return_X_y=True)
     source = ALIGNNRegressor(max_epochs=3, random_state=0).fit(X, y)
     model = ALIGNNRegressor(
-        pretrained=source, fine_tuning=frozen, max_epochs=12, random_state=0
+        pretrained=FrozenEstimator(source),
+        fine_tuning=frozen,
+        max_epochs=12,
+        random_state=0,
     )
     predicted = model.fit(X, y).predict(X)
     np.testing.assert_array_equal(model.fit(X, y).predict(X), predicted)

@@ -216,7 +216,7 @@ def test_fused__against_plain_in_float32__no_less_exact():
 def test_fused__inputs_and_parameters_frozen__others_get_the_same_gradients():
     case = make_case(DEGREES["ragged"], 20)
     whole = compute(case, "triton", torch.float32)
-    for part in ("sender", "receiver", "edge", "edge_norm"):
+    for part in ("sender", "receiver", "edge", "edge_norm", "node_norm"):
         getattr(case.conv, part).requires_grad_(False)
         graph = case.graph.to(DEVICE)
         nodes, edges, *weights = (row.to(DEVICE) for row in case.rows)
@@ -420,12 +420,20 @@ def test_kernels__unknown_choice__raises(monkeypatch):
 
 
 def run_door(dtype, dim=4):
-    x = torch.zeros(3, dim, dtype=dtype)
-    both, graph = x.repeat(1, 2), make_graph([1, 2, 0])
-    modules = {"edge_map": nn.Linear(dim, dim, dtype=dtype), "edge_norm": None}
-    modules["node_norm"] = nn.LayerNorm(dim, dtype=dtype)
-    options = {"eps": 1e-6, "edge_messages": False}
-    return edge_gated_update(x, x, both, both, graph, **modules, **options)
+    x, graph = torch.zeros(3, dim, dtype=dtype), make_graph([1, 2, 0])
+    wide = nn.Linear(dim, 2 * dim, dtype=dtype)
+    return edge_gated_update(
+        x,
+        x,
+        graph,
+        sender_map=wide,
+        receiver_map=wide,
+        edge_map=nn.Linear(dim, dim, dtype=dtype),
+        node_norm=nn.LayerNorm(dim, dtype=dtype),
+        edge_norm=None,
+        eps=1e-6,
+        edge_messages=False,
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,7 @@ def forward_kernel(
     nodes,
     edges,
     mapped,
-    senders,
-    receivers,
+    both,
     ptr,
     sender,
     node_weight,
@@ -47,12 +46,16 @@ def forward_kernel(
 ):
     """Update a node and the edges into it.
 
+    ``both`` holds four rows a node: the gate and the message that it sends, its own
+    gate and its own update.
+
     Without NORM, what is written is the input of the norms: update and logits.
     """
     node = tl.program_id(0).to(tl.int64)
+    receiver = both + node * 4 * D + 2 * D
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    gate_i = load_tile(receivers + node * 2 * D, cols, keep)
+    gate_i = load_tile(receiver, cols, keep)
     begin = tl.load(ptr + node)
     degree = (tl.load(ptr + node + 1) - begin).to(tl.int32)
     if EDGES and NORM:
@@ -66,10 +69,10 @@ def forward_kernel(
         mask = inside[:, None] & keep
         source = load_sources(sender + begin, row, inside, CONSECUTIVE)
         own = row[:, None] * D + cols
-        gathered = source[:, None] * (2 * D) + cols
+        gathered = source[:, None] * (4 * D) + cols
         logits = load_tile(mapped + begin * D, own, mask)
-        logits += load_tile(senders, gathered, mask) + gate_i
-        message = load_tile(senders + D, gathered, mask)
+        logits += load_tile(both, gathered, mask) + gate_i
+        message = load_tile(both + D, gathered, mask)
         if MESSAGES:
             message += logits
         gate = tl.where(inside[:, None], tl.sigmoid(logits), 0.0)
@@ -85,7 +88,7 @@ def forward_kernel(
     if SAVE:
         tl.store(ratio + node * D + cols, mean, mask=keep)
         tl.store(inverse + node * D + cols, scale, mask=keep)
-    update = load_tile(receivers + node * 2 * D + D, cols, keep) + mean
+    update = load_tile(receiver + D, cols, keep) + mean
     if NORM:
         update = _update_node(
             update, node_weight, node_bias, nodes + node * D, node_eps, D, BLOCK_D
