@@ -204,6 +204,7 @@ class ReplayIterator:
         packed = self.iterator.pack()
         if self._frozen != self.net.frozen_modules_:
             self._steps.clear()  # other gradients are needed now
+            self._pool = None  # which ended with the last graph in it
             self._frozen = list(self.net.frozen_modules_)
         for rows in self.iterator.rows():
             capacity = packed.inputs.capacity(rows)
