@@ -9,6 +9,7 @@ import pytest
 from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import BayesianRidge, LogisticRegression, Ridge
@@ -409,6 +410,23 @@ def test_random_state__same__gives_the_same_and_seeds_the_estimator(data, small)
         assert not np.array_equal(first, other.predict_interval(data.X))
     read = pickle.loads(pickle.dumps(clone(model).fit(data.X, data.y)))
     assert np.array_equal(first, read.predict_interval(data.X))
+
+
+def test_random_state__of_estimator_and_folds__comes_from_ours_where_it_is_none():
+    X, y = linear(np.random.default_rng(0), 40)
+    forest = RandomForestRegressor(2)
+    model = ConformalRegressor(forest, method="cv+", random_state=0).fit(X, y)
+    assert len({m.random_state for m in model.estimators_}) == 5
+    assert forest.random_state is None
+    assert np.abs(np.diff(model.calibration_indices_)).max() > 1  # sorted data
+    fixed = clone(model).set_params(estimator__random_state=7).fit(X, y)
+    assert {m.random_state for m in fixed.estimators_} == {7}
+    folds = clone(model).set_params(cv=list(KFold(4).split(X)))
+    first, second = (
+        clone(folds).set_params(random_state=seed).fit(X, y) for seed in (0, 1)
+    )
+    assert np.array_equal(first.calibration_indices_, np.arange(40))
+    assert not np.array_equal(first.predict(X), second.predict(X))
 
 
 def test_materials__in_every_container__give_the_same(data, small):
