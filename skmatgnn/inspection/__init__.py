@@ -13,6 +13,7 @@ from skmatgnn.inspection._representatives import (
     cluster_representatives,
 )
 from skmatgnn.inspection._transfer_matrix import TransferMatrixDisplay
+from skmatgnn.inspection._uncertainty import UncertaintyCalibrationDisplay
 from skmatgnn.inspection._working_ions import WorkingIonDisplay
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "FineTuningCurveDisplay",
     "ParityDisplay",
     "TransferMatrixDisplay",
+    "UncertaintyCalibrationDisplay",
     "WorkingIonDisplay",
     "cluster_representatives",
 ]
