@@ -130,7 +130,7 @@ def extrapolation_report(
     ...     make_rf_magpie(n_estimators=5), X, y, groups=chemical_system_groups(X)
     ... )
     >>> report["sample"].tolist(), report["elmd_distance"].round(2).tolist()
-    ([3, 2, 1, 0, 4], [0.5, 0.5, 0.5, 0.5, 10.75])
+    ([3, 1, 2, 0, 4], [0.5, 0.5, 0.5, 0.5, 22.5])
     """
     import pandas as pd
 
