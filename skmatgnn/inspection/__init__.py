@@ -5,6 +5,7 @@ from __future__ import annotations
 from skmatgnn.inspection._attention import AttentionDisplay
 from skmatgnn.inspection._cluster_error_display import ClusterErrorDisplay
 from skmatgnn.inspection._embedding_map import EmbeddingMapDisplay
+from skmatgnn.inspection._extrapolation import ExtrapolationDisplay
 from skmatgnn.inspection._fine_tuning_curve import FineTuningCurveDisplay
 from skmatgnn.inspection._learning_curve import BootstrapLearningCurveDisplay
 from skmatgnn.inspection._parity import ParityDisplay
@@ -22,6 +23,7 @@ __all__ = [
     "ClusterErrorDisplay",
     "ClusterRepresentatives",
     "EmbeddingMapDisplay",
+    "ExtrapolationDisplay",
     "FineTuningCurveDisplay",
     "ParityDisplay",
     "TransferMatrixDisplay",
