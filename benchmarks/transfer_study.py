@@ -86,6 +86,10 @@ def parse():
         help="parameters of pre-training where they differ",
     )  # fmt: skip
     parser.add_argument(
+        "--mpt-set", nargs="*", default=["property_weights=balanced"],
+        metavar="NAME=VALUE", help="parameters of joint pre-training besides",
+    )  # fmt: skip
+    parser.add_argument(
         "--fine-tune-set", nargs="*", default=[], metavar="NAME=VALUE",
         help="parameters of fine-tuning where they differ",
     )  # fmt: skip
@@ -133,7 +137,7 @@ def plans_of(args):
         targets=TARGETS,  # the hold-outs of all, whichever are run
         sources=None,
         source_estimator=source,
-        mpt_estimator=default_mpt(source),
+        mpt_estimator=default_mpt(source).set_params(**parameters(args.mpt_set)),
         fine_tuning_params=parameters(args.fine_tune_set),
         designs=DESIGNS,
         fine_tuning_sizes=sizes,
@@ -179,6 +183,7 @@ def main():
             *named("--seed", [str(args.seed)] if args.seed else []),
             *named("--set", args.set),
             *named("--pretrain-set", args.pretrain_set),
+            *named("--mpt-set", args.mpt_set),
             *named("--fine-tune-set", args.fine_tune_set),
         ]
     )

@@ -9,11 +9,12 @@ import io
 import json
 import lzma
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skmatgnn.datasets._problems import Problems
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils.validation import describe, to_object_array
 
@@ -35,53 +36,6 @@ __all__ = [
 
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
-_SHOWN = 5
-
-
-@dataclass
-class Problems:
-    """Everything wrong with a file, raised as one error.
-
-    Parameters
-    ----------
-    source : str
-        The file, for the message.
-    remedy : str
-        What to do, for the end of the message.
-    """
-
-    source: str
-    remedy: str = "Correct or remove these rows."
-    found: list[str] = field(default_factory=list)
-
-    def add(self, place: str, text: str) -> None:
-        """Note one problem.
-
-        Parameters
-        ----------
-        place : str
-            Where, for example ``"line 3"``.
-        text : str
-            What.
-        """
-        self.found.append(f"{place}: {text}")
-
-    def raise_if_any(self) -> None:
-        """Raise what was noted: the first five and the count.
-
-        Raises
-        ------
-        InvalidValueError
-            If anything was noted.
-        """
-        if not self.found:
-            return
-        count = len(self.found)
-        head = f"{count} problem{'s' if count > 1 else ''} in {self.source}"
-        if count > _SHOWN:
-            head += f"; the first {_SHOWN}"
-        lines = "".join(f"\n  {text}" for text in self.found[:_SHOWN])
-        raise InvalidValueError(f"{head}:{lines}\n{self.remedy}")
 
 
 def is_missing(value: Any) -> bool:
@@ -406,8 +360,8 @@ def read_table(path: Path) -> Table:
     Parameters
     ----------
     path : Path
-        ``.json`` is a list of records or a mapping of columns; all others are
-        delimited text with a header.
+        ``.json`` is a list of records, a mapping of columns, or ``columns`` and
+        ``data`` (as in Matbench); all others are delimited text with a header.
 
     Returns
     -------
@@ -449,6 +403,8 @@ def _table_of_rows(rows: list[tuple[int, list[str]]], source: str) -> Table:
 
 
 def _table_of_json(content: Any, source: str) -> Table:
+    if isinstance(content, dict) and {"columns", "data"} <= set(content):
+        content = _records_of_split(content, source)
     if isinstance(content, dict) and all(
         isinstance(column, list | dict) for column in content.values()
     ):
@@ -472,6 +428,21 @@ def _table_of_json(content: Any, source: str) -> Table:
         [[record.get(name) for name in columns] for record in content],
         [f"record {index}" for index in range(1, len(content) + 1)],
     )
+
+
+def _records_of_split(content: dict[str, Any], source: str) -> list[dict[str, Any]]:
+    """Read pandas' orient="split", which is also that of the Matbench files."""
+    columns, rows = content["columns"], content["data"]
+    if not isinstance(columns, list) or not isinstance(rows, list):
+        raise InvalidValueError(
+            f"{source} has columns and data, which must be lists, of names and of rows."
+        )
+    problems = Problems(source, "Each row needs one cell for each column name.")
+    for index, row in enumerate(rows, start=1):
+        if not isinstance(row, list) or len(row) != len(columns):
+            problems.add(f"record {index}", f"expected {len(columns)} cells.")
+    problems.raise_if_any()
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _records_of_columns(content: dict[str, Any], source: str) -> list[dict[str, Any]]:

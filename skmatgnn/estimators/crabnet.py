@@ -363,6 +363,10 @@ class CrabNetRegressor(NetRegressorMixin, BaseCrabNet):
 
     _default_loss = "l1_with_std"
 
+    @property
+    def _gives_std(self) -> bool:
+        return self.net_.module_.uncertainty
+
     def predict(
         self, X: Any, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -390,7 +394,7 @@ class CrabNetRegressor(NetRegressorMixin, BaseCrabNet):
             If ``return_std`` is asked of a model whose loss does not learn it.
         """
         check_is_fitted(self)
-        if return_std and not self.net_.module_.uncertainty:
+        if return_std and not self._gives_std:
             raise InvalidValueError(
                 "return_std=True needs loss='l1_with_std' or 'robust_l1', which learn "
                 "the spread; the model was trained with another loss."

@@ -13,6 +13,7 @@ __all__ = [
     "REGRESSION_LOSSES",
     "absolute_errors",
     "cross_entropy",
+    "for_kinds",
     "l1_with_std",
     "masked_reduce",
     "robust_l1",
@@ -25,6 +26,42 @@ REGRESSION_LOSSES: dict[str, Elementwise] = {
     "mse": lambda p, t: (p - t) ** 2,
     "huber": lambda p, t: F.huber_loss(p, t, reduction="none"),
 }
+
+
+def for_kinds(loss: Elementwise, is_class: Tensor) -> Elementwise:
+    """Replace a loss by the binary cross entropy in the columns of classes.
+
+    The two are of one size: where nothing is known, the cross entropy is ``log(2)``,
+    and the absolute error of a standardised normal target 0.80.
+
+    Parameters
+    ----------
+    loss : callable
+        Maps predictions and targets to losses of the same shape.
+    is_class : Tensor of shape (t,), bool
+        Which columns are classes: predictions are logits there, and targets
+        probabilities, mostly 0 or 1.
+
+    Returns
+    -------
+    callable
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skmatgnn.nn.losses import REGRESSION_LOSSES, for_kinds
+    >>> loss = for_kinds(REGRESSION_LOSSES["l1"], torch.tensor([False, True]))
+    >>> loss(torch.zeros(1, 2), torch.tensor([[3.0, 1.0]]))
+    tensor([[3.0000, 0.6931]])
+    """
+
+    def elementwise(prediction: Tensor, target: Tensor) -> Tensor:
+        entropy = F.binary_cross_entropy_with_logits(
+            prediction, target, reduction="none"
+        )
+        return torch.where(is_class, entropy, loss(prediction, target))
+
+    return elementwise
 
 
 def masked_reduce(

@@ -12,7 +12,7 @@ import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 
-__all__ = ["read_arrays", "write_arrays"]
+__all__ = ["read_arrays", "read_metadata", "write_arrays"]
 
 _DTYPES = {
     "F64": "<f8",
@@ -53,9 +53,12 @@ def write_arrays(
     try:
         # NumPy's ascontiguousarray would give a number an axis
         contiguous = {key: np.asarray(a, order="C") for key, a in arrays.items()}
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # save_file makes the file private
         save_file(contiguous, unfinished, metadata=metadata)
+        unfinished.chmod(mode)
         unfinished.replace(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         unfinished.unlink(missing_ok=True)
         raise OSError(f"{path} could not be written: {error}") from error
     except BaseException:
@@ -98,6 +101,30 @@ def read_arrays(
     if not memory_map:
         arrays = {key: np.array(array) for key, array in arrays.items()}
     return arrays, metadata
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Read the metadata alone.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    InvalidValueError
+        If the file has no header of the safetensors format.
+    """
+    try:
+        return dict(_read_header(Path(path))[0].get("__metadata__", {}))
+    except _DAMAGE as error:
+        raise InvalidValueError(
+            f"{path} is damaged or not in the safetensors format: {error}."
+        ) from error
 
 
 def _read_header(path: Path) -> tuple[dict, int]:
