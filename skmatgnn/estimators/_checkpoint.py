@@ -18,6 +18,7 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._encoding import Decoder, Encoder
 from skmatgnn.nets._checkpoint import read_checkpoint, write_checkpoint
 from skmatgnn.nets._fine_tuning import STRATEGIES
+from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.pretrained import PREFIX, pretrained_path
 
 if TYPE_CHECKING:
@@ -381,7 +382,7 @@ def _require_fitting(
     for name, value in arguments.items():
         if isinstance(value, Integral) and value > largest:
             raise InvalidValueError(f"its network has {name}={value}, but few weights")
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with kept_generator(), torch.device("meta"):
         expected = module(**arguments).state_dict()
     if list(expected) != list(weights):
         raise InvalidValueError("its weights are not those of its network")

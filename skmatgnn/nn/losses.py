@@ -11,6 +11,7 @@ from torch.nn import functional as F
 __all__ = [
     "LOSSES_WITH_STD",
     "REGRESSION_LOSSES",
+    "absolute_errors",
     "cross_entropy",
     "for_kinds",
     "l1_with_std",
@@ -186,6 +187,42 @@ def l1_with_std(
         return error + SHARE_OF_STD * _laplace(error.detach(), log_std)
 
     return masked_reduce(elementwise, value, target, weight)
+
+
+def absolute_errors(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Add up the absolute errors of each target, whatever else was predicted.
+
+    Parameters
+    ----------
+    prediction : Tensor of shape (n, t) or more columns
+        Values of all targets, then anything, such as their log deviations.
+    target : Tensor of shape (n, t)
+        NaN where unknown.
+    weight : Tensor of shape (n,), optional
+        Sample weights, of mean one over the training data.
+
+    Returns
+    -------
+    total : Tensor of shape (t,)
+    known : Tensor of shape (t,)
+        Number of values that were added.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skmatgnn.nn.losses import absolute_errors
+    >>> total, known = absolute_errors(torch.tensor([[3.0, 9.0]]), torch.ones(1, 1))
+    >>> total.tolist(), known.tolist()
+    ([2.0], [1])
+    """
+    known = torch.isfinite(target)
+    value = prediction[:, : target.shape[1]].to(target.dtype)
+    errors = (value - torch.where(known, target, value)).abs()
+    if weight is not None:
+        errors = errors * weight.unsqueeze(-1)
+    return errors.sum(dim=0), known.sum(dim=0)
 
 
 def _laplace(error: Tensor, log_std: Tensor) -> Tensor:

@@ -252,6 +252,19 @@ def test_precision__each__trains_and_predicts_alike(make_net, dataset, precision
     assert (output != expected).any() == (precision != "float64")
 
 
+def test_bfloat16__many_steps__train_as_float32_does(make_net, dataset):
+    """A cache of autocast would keep the weights of the first step for all others."""
+    kwargs = {"max_epochs": 30, "lr": 0.01}
+    last = {
+        precision: make_net(precision=precision, **kwargs).fit(dataset).history[-1]
+        for precision in ("bfloat16", "float32")
+    }
+    first = make_net(max_epochs=1, lr=0.0).fit(dataset).history[-1, "train_loss"]
+    rough, exact = (last[name]["train_loss"] for name in ("bfloat16", "float32"))
+    assert exact < 0.8 * first  # there is something to learn
+    assert rough == pytest.approx(exact, abs=0.05 * first)
+
+
 def test_numerics__inside_and_after__sets_and_restores_the_global_settings():
     before = torch.get_float32_matmul_precision()
     for precision, inside in (("tf32", "high"), ("float32", "highest")):
