@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from skmatgnn.graphs import DeviceGraphs, GraphArray
+from skmatgnn.graphs import GraphArray, StreamedGraphs, place_graphs
 from skmatgnn.nn import TokenBatch
 
 __all__ = [
@@ -134,6 +134,9 @@ class DeviceDataset(Dataset, ABC):
 class GraphDataset(DeviceDataset):
     """Graphs with targets, of which subsets share one copy on the device.
 
+    Graphs larger than ``skmatgnn.graphs.resident_budget`` stay where they are, and
+    only the batches go to the device.
+
     Parameters
     ----------
     graphs : GraphArray
@@ -159,7 +162,8 @@ class GraphDataset(DeviceDataset):
         return self.graphs[row]
 
     def _pack_inputs(self, device: torch.device | str, dtype: torch.dtype) -> TakeRows:
-        return DeviceGraphs(self.graphs, device, dtype=dtype).take
+        placed = place_graphs(self.graphs, device, dtype=dtype)
+        return placed if isinstance(placed, StreamedGraphs) else placed.take
 
 
 class TokenDataset(DeviceDataset):
@@ -276,6 +280,10 @@ class _Packed:
         weight = None if self.weight is None else self.weight[index]
         return self.take_inputs(rows, index), Labels(target, weight)
 
+    def announce(self, batches: list[np.ndarray]) -> None:
+        if isinstance(self.take_inputs, StreamedGraphs):
+            self.take_inputs.announce(batches)
+
 
 class GraphIterator:
     """Batches of a dataset; each pass shuffles anew.
@@ -317,5 +325,7 @@ class GraphIterator:
         rows = self.dataset.rows
         if self.random_state is not None:
             rows = self.random_state.permutation(rows)
-        for part in np.array_split(rows, len(self)):
-            yield packed.take(np.ascontiguousarray(part, dtype=np.int64))
+        parts = np.array_split(rows.astype(np.int64), len(self))
+        packed.announce(parts)
+        for part in parts:
+            yield packed.take(part)
