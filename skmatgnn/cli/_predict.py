@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from skmatgnn.cli._files import replaced_file
 from skmatgnn.cli._model_file import ModelInfo, read_model
 from skmatgnn.cli._models import make_graphs
-from skmatgnn.cli._samples import Samples, holds_structures, read_formula_table
+from skmatgnn.cli._samples import (
+    Samples,
+    holds_structures,
+    note_unusable_formulas,
+    read_formula_table,
+    require_formula_column,
+)
+from skmatgnn.datasets._table_parts import is_readable_twice, table_parts
+from skmatgnn.datasets._tables import Problems
 from skmatgnn.errors import InvalidValueError, SkmatgnnError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from skmatgnn._typing import FloatArray
     from skmatgnn.cli._notes import Notes
+    from skmatgnn.datasets._tables import Table
 
 __all__ = ["run"]
 
 _SUFFIXES = (".cif", ".vasp", ".poscar")
 _NAMES = ("poscar", "contcar")
 _HEADER = "id,formula,predicted_"
+ROWS_AT_ONCE = 2**16  # of a table, which is neither read nor written as a whole
 
 
 def run(options: argparse.Namespace, notes: Notes) -> int:
@@ -47,13 +58,26 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
         options.out, is_former=_is_former, what="CSV of predictions"
     ) as file:
         estimator, info = read_model(options.model_file)
-        samples = _load(options, info, notes)
-        predicted = _predict(estimator, info, samples, options)
-        if notes.interrupted:
-            raise KeyboardInterrupt
-        file.write(_as_csv(samples, predicted, info.target_names).encode())
-    print(f"{len(samples):,} predictions of {info.model} in {options.out}")
+        names = [f"predicted_{name}" for name in info.target_names]
+        _write_rows(file, [["id", "formula", *names]])
+        count = 0
+        for samples in _load(options, info, notes):
+            predicted = _predict(estimator, info, samples, options, count)
+            if notes.interrupted:
+                raise KeyboardInterrupt
+            columns = zip(
+                samples.ids, samples.formulas, predicted.tolist(), strict=True
+            )
+            _write_rows(file, ([name, text, *row] for name, text, row in columns))
+            count += len(samples)
+    print(f"{count:,} predictions of {info.model} in {options.out}")
     return 0
+
+
+def _write_rows(file: IO[bytes], rows: Iterable[list[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    file.write(text.getvalue().encode())
 
 
 def _is_former(path: Path) -> bool:
@@ -61,28 +85,51 @@ def _is_former(path: Path) -> bool:
         return file.readline(10_000).startswith(_HEADER.encode())
 
 
-def _load(options: argparse.Namespace, info: ModelInfo, notes: Notes) -> Samples:
+def _load(
+    options: argparse.Namespace, info: ModelInfo, notes: Notes
+) -> Iterator[Samples]:
     data = options.data
     if holds_structures(data) or _is_structure_file(data):
         if options.formula_column is not None:
             raise InvalidValueError("--formula-column is for tables, not structures.")
-        return _structures(options, notes)
+        yield _structures(options, notes)
+        return
     if info.uses_graphs:
         raise InvalidValueError(
             f"The model {info.model!r} needs structures: give a folder of CIF or "
             f"POSCAR files; got the table {data}."
         )
-    table, problems, column = read_formula_table(
-        data, options.formula_column or info.formula_column, []
-    )
+    column = options.formula_column or info.formula_column
+    if is_readable_twice(data):
+        yield from _parts_of(data, column, quiet=options.quiet)
+        return
+    table, problems, column = read_formula_table(data, column, [])
     problems.raise_if_any()
+    yield _samples_of(table, column)
+
+
+def _parts_of(path: Path, column: str | None, *, quiet: bool) -> Iterator[Samples]:
+    """Read a table twice: no row is predicted before all are known to be usable."""
+    from tqdm import tqdm
+
+    problems, n_rows = Problems(str(path)), 0
+    for table in table_parts(path, ROWS_AT_ONCE):
+        column = require_formula_column(table, column)
+        note_unusable_formulas(table, column, problems)
+        n_rows += len(table.rows)
+    problems.raise_if_any()
+    hidden = quiet or n_rows <= ROWS_AT_ONCE
+    with tqdm(total=n_rows, desc="predictions", unit="row", disable=hidden) as bar:
+        for table in table_parts(path, ROWS_AT_ONCE):
+            yield _samples_of(table, column)
+            bar.update(len(table.rows))
+
+
+def _samples_of(table: Table, column: str) -> Samples:
     formulas = table.column(column)
-    return _samples(
-        str(data),
-        formulas,
-        ids=[place.split()[-1] for place in table.places],
-        formulas=formulas,
-    )
+    ids = [place.split()[-1] for place in table.places]
+    kind = table.places[0].split()[0]
+    return _samples(table.source, formulas, ids=ids, formulas=formulas, id_name=kind)
 
 
 def _is_structure_file(path: Path) -> bool:
@@ -97,7 +144,6 @@ def _structures(options: argparse.Namespace, notes: Notes) -> Samples:
     from tqdm import tqdm
 
     from skmatgnn.datasets._structure_files import parse_structure_file
-    from skmatgnn.datasets._tables import Problems
 
     data = options.data
     paths = [data] if data.is_file() else sorted(filter(_is_structure_file, _in(data)))
@@ -134,7 +180,12 @@ def _in(folder: Path) -> list[Path]:
 
 
 def _samples(
-    source: str, items: list[Any], *, ids: list[str], formulas: list[str]
+    source: str,
+    items: list[Any],
+    *,
+    ids: list[str],
+    formulas: list[str],
+    id_name: str = "file",
 ) -> Samples:
     X = np.empty(len(items), dtype=object)
     X[:] = items
@@ -143,7 +194,7 @@ def _samples(
         X=X,
         has_structures=not isinstance(items[0], str),
         ids=ids,
-        id_name="file",
+        id_name=id_name,
         formulas=formulas,
         targets=np.empty((len(items), 0)),
         target_names=[],
@@ -151,10 +202,14 @@ def _samples(
 
 
 def _predict(
-    estimator: Any, info: ModelInfo, samples: Samples, options: argparse.Namespace
+    estimator: Any,
+    info: ModelInfo,
+    samples: Samples,
+    options: argparse.Namespace,
+    n_before: int,
 ) -> FloatArray:
     if not info.uses_graphs:
-        predicted = estimator.predict(samples.X)
+        predicted = _predict_formulas(estimator, samples, n_before)
     else:
         estimator.set_params(n_jobs=options.n_jobs)
         predicted = estimator.predict(make_graphs(estimator, samples))
@@ -162,18 +217,20 @@ def _predict(
     lost = np.flatnonzero(~np.isfinite(predicted).all(axis=1))
     if len(lost):
         raise SkmatgnnError(
-            f"The prediction for {samples.place(lost[0])} is not finite "
-            f"({len(lost)} in all)."
+            f"The prediction for {samples.place(lost[0])} is not finite."
         )
     return predicted
 
 
-def _as_csv(samples: Samples, predicted: FloatArray, names: list[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "formula", *(f"predicted_{name}" for name in names)])
-    for name, formula, row in zip(
-        samples.ids, samples.formulas, predicted.tolist(), strict=True
-    ):
-        writer.writerow([name, formula, *row])
-    return text.getvalue()
+def _predict_formulas(estimator: Any, samples: Samples, n_before: int) -> FloatArray:
+    from skmatgnn.estimators import predict_in_chunks
+
+    try:
+        return predict_in_chunks(estimator, samples.X)
+    except SkmatgnnError as error:
+        if n_before == 0:
+            raise
+        raise type(error)(
+            f"In the rows of {samples.source} from {samples.place(0)} on, counted "
+            f"from 0: {error}"
+        ) from error

@@ -35,7 +35,9 @@ __all__ = [
     "Samples",
     "holds_structures",
     "load_samples",
+    "note_unusable_formulas",
     "read_formula_table",
+    "require_formula_column",
     "require_learnable",
 ]
 
@@ -316,6 +318,28 @@ def read_formula_table(
         The formulas' column.
     """
     table = read_table(path)
+    column = require_formula_column(table, column)
+    table.require(others)
+    problems = Problems(table.source)
+    note_unusable_formulas(table, column, problems)
+    return table, problems, column
+
+
+def require_formula_column(table: Table, column: str | None) -> str:
+    """Reject a table without a column of formulas.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    column : str or None
+        Column of the formulas; None is ``"formula"``.
+
+    Returns
+    -------
+    str
+        The formulas' column.
+    """
     column = column or DEFAULT_FORMULA_COLUMN
     try:
         table.require([column])
@@ -323,8 +347,21 @@ def read_formula_table(
         raise InvalidValueError(
             f"{error} Name the one with the formulas by --formula-column."
         ) from error
-    table.require(others)
-    problems = Problems(table.source)
+    return column
+
+
+def note_unusable_formulas(table: Table, column: str, problems: Problems) -> None:
+    """Note every formula of a table that cannot be read.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    column : str
+        Column of the formulas.
+    problems : Problems
+        Where to note.
+    """
     cells = table.texts(column, problems)
     texts = [row for row, cell in enumerate(cells) if isinstance(cell, str) and cell]
     if texts:
@@ -335,7 +372,6 @@ def read_formula_table(
                 table.places[row],
                 f"{column} {cells[row]!r:.60} is no formula: {reason}.",
             )
-    return table, problems, column
 
 
 def _table(path: Path, options: argparse.Namespace) -> Samples:

@@ -19,6 +19,7 @@ __all__ = ["StreamedGraphs", "place_graphs", "resident_budget"]
 
 VARIABLE = "SKMATGNN_RESIDENT_MB"
 HOST_BUDGET = 2**30
+ROWS_AT_ONCE = 16  # around each of which the system maps up to 6 MB of the file
 CUDA_SHARE = 4  # a quarter of the device's memory; the rest is for the network
 
 
@@ -91,8 +92,8 @@ class StreamedGraphs:
     """Batches that are cut out on the host, one ahead of the device.
 
     Only the rows of a batch are read, in a thread that reads the next batch while the
-    present one is computed. Nothing of a memory-mapped file stays in the memory of the
-    process.
+    present one is computed. Of a memory-mapped file at most a hundred megabytes are in
+    the memory of the process at a time, and none stays there.
 
     Parameters
     ----------
@@ -168,7 +169,8 @@ class StreamedGraphs:
         )
 
     def _cut(self, rows: np.ndarray) -> GraphArray:
-        part = self.graphs[rows]
-        # the system has mapped tens of kilobytes around each row that was read
-        release_pages(self.graphs.displacement)
-        return part
+        parts = []
+        for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
+            parts.append(self.graphs[rows[start : start + ROWS_AT_ONCE]])
+            release_pages(self.graphs.displacement)
+        return parts[0] if len(parts) == 1 else GraphArray.concatenate(parts)
