@@ -83,6 +83,14 @@ def place_graphs(
     -------
     DeviceGraphs or StreamedGraphs
         Both cut batches with ``take(rows)``.
+
+    Examples
+    --------
+    >>> from skmatgnn.datasets import make_crystals
+    >>> from skmatgnn.graphs import StructureToGraph, place_graphs
+    >>> graphs = StructureToGraph().transform(make_crystals(20, random_state=0).data)
+    >>> type(place_graphs(graphs, "cpu")).__name__
+    'DeviceGraphs'
     """
     fits = graphs.nbytes <= resident_budget(device)
     return (DeviceGraphs if fits else StreamedGraphs)(graphs, device, dtype=dtype)

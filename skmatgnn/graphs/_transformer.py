@@ -205,7 +205,9 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         -------
         GraphArray
             On disk: what :meth:`GraphArray.load` gives. Estimators train from it in
-            little memory, with the same result as from one in memory.
+            little memory, with the same result as from one in memory. Rows that are
+            selected, as by a splitter, are copied into memory; ``GraphWriter`` makes
+            a file of them.
 
         Raises
         ------
