@@ -104,7 +104,7 @@ def config_of(data):
     }
 
 
-def make_pure(data, dtype):
+def make_pure(data, dtype, device="cpu"):
     from alignn.models.alignn_atomwise_pure import (
         ALIGNNAtomWisePure,
         ALIGNNAtomWisePureConfig,
@@ -119,7 +119,7 @@ def make_pure(data, dtype):
         use_penalty=False,
         **config_of(data),
     )
-    model = ALIGNNAtomWisePure(config)
+    model = ALIGNNAtomWisePure(config).to(device)
     tensor = {key: torch.from_numpy(np.array(data[key])) for key in data.files}
     first, second = (torch.from_numpy(part) for part in triplets(data))
     vector = tensor["vector"].to(dtype)
@@ -133,7 +133,9 @@ def make_pure(data, dtype):
         batch_num_edges=tensor["n_edges"],
     )
     line = TorchGraph(num_nodes=len(vector), src=first, dst=second)
-    lattice = torch.eye(3, dtype=dtype).expand(len(data["n_atoms"]), 3, 3)
+    graph, line = graph.to(device), line.to(device)
+    lattice = torch.eye(3, dtype=dtype, device=device)
+    lattice = lattice.expand(len(data["n_atoms"]), 3, 3)
     return model, lambda: model([graph, line, lattice])["out"], len(first)
 
 

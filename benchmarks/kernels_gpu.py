@@ -45,7 +45,7 @@ def make_calls(batch, dtype, fused):
 
     n, m = graph.n_nodes, graph.n_edges
     nodes, edges, mapped = rows(n), rows(m), rows(m)
-    senders, receivers = rows(n, 2 * WIDTH), rows(n, 2 * WIDTH)
+    both = rows(n, 4 * WIDTH)
     affine = tuple(rows(4, kind=torch.float32).unbind())
     plan = fused._Plan(  # noqa: SLF001 - the kernels have no other door
         graph,
@@ -57,15 +57,24 @@ def make_calls(batch, dtype, fused):
         node_eps=1e-5,
         edge_eps=1e-5,
     )
-    inputs = (plan, nodes, edges, mapped, senders, receivers, affine)
-    saved = fused._run_forward(*inputs)[2:]  # noqa: SLF001
-    back = (plan, mapped, senders, receivers, [*saved, *affine], rows(n), rows(m))
-    grad_mapped, _, scaled, _ = fused._run_receivers(*back)  # noqa: SLF001
-    last = (graph, mapped, senders, receivers, grad_mapped, scaled)
+    inputs = (plan, nodes, edges, mapped, both, affine)
+    saved = fused.run_forward(*inputs)[2:]
+    back = (plan, mapped, both, [*saved, *affine], rows(n), rows(m))
+    grad_mapped, grad_both, scaled, _ = fused.run_receivers(*back)
+    last = (graph, mapped, both, grad_mapped, scaled, grad_both)
+
+    def receivers():
+        by_edge, by_node, *others = fused.run_receivers(*back)
+        return by_edge, by_node[:, 2 * WIDTH :], *others
+
+    def senders():
+        fused.run_senders(*last)
+        return (grad_both[:, : 2 * WIDTH],)
+
     return {
-        "forward": lambda: fused._run_forward(*inputs),  # noqa: SLF001
-        "receiver": lambda: fused._run_receivers(*back),  # noqa: SLF001
-        "sender": lambda: (fused._run_senders(*last),),  # noqa: SLF001
+        "forward": lambda: fused.run_forward(*inputs),
+        "receiver": receivers,
+        "sender": senders,
     }
 
 

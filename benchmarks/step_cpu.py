@@ -59,9 +59,10 @@ def time_ours(batch, size, steps):
     return {"seconds": min(seconds[1:] or seconds), "peak_rss_mb": memory}
 
 
-def time_peer(python, batch, graphs, size, steps, variables):
+def peer_data(batch, graphs, size):
+    """What _alignn_peer.make_pure reads."""
     table = torch.tensor(cgcnn_element_features(), dtype=torch.float32)
-    data = {
+    return {
         "sender": batch.edges.sender.numpy(),
         "receiver": batch.edges.receiver.numpy(),
         "vector": -batch.displacement.numpy(),
@@ -72,6 +73,10 @@ def time_peer(python, batch, graphs, size, steps, variables):
         **{f"size:{key}": value for key, value in size.items()},
         "size:n_outputs": 1,
     }
+
+
+def time_peer(python, batch, graphs, size, steps, variables):
+    data = peer_data(batch, graphs, size)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "in.npz"
         np.savez(path, **data)

@@ -1,29 +1,36 @@
-"""Time training steps of ALIGNN on a CUDA device, plain torch against fused kernels.
+"""Time training steps of ALIGNN on a CUDA device, beside alignn's own model.
 
     python benchmarks/step_gpu.py [--json FILE] [--sizes 64x30 ...] [--profile]
-        [--precisions float32 tf32 bfloat16]
+        [--precisions float32 tf32 bfloat16] [--peer FOLDER]
 
 A step is forward, backward and AdamW of 4+4 layers of width 256, with layer norm, on
 so many crystals of so many atoms; every atom has 12 neighbours and all angles are
-taken. It is timed as it comes ("eager") and as a replayed CUDA graph, which leaves out
-what the host needs to launch. "layer" is one update of bonds and angles, forward and
-backward, with the fraction of the bandwidth of a large copy at which it moves the
-bytes that the fused path reads and writes (the plain one moves more). Medians of CUDA
-events; memory is the allocator's peak beyond the model and the batch.
+taken. It is timed in plain torch and in fused kernels, as it comes ("eager") and as
+training runs it ("replayed": forward and backward are a CUDA graph). "layer" is one
+update of bonds and angles, forward and backward, with the fraction of the bandwidth of
+a large copy at which it moves the bytes that the fused path reads and writes (the
+plain one moves more). Medians of CUDA events; memory is the allocator's peak beyond
+the model and the batch.
+
+The peer is the pure-torch model of the alignn package in FOLDER (with its
+dependencies), eager, on the same graphs, in float32, tf32 and bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from pymatgen.core import Lattice, Structure
-from step_cpu import SIZES
+from step_cpu import SIZES, peer_data
 
 from skmatgnn.graphs import GraphBatch, StructureToGraph
 from skmatgnn.nets._precision import numerics
@@ -58,7 +65,7 @@ NODE_ROWS = {
 }
 
 
-def make_batch(n_crystals, n_atoms, device):
+def make_graphs(n_crystals, n_atoms):
     """Rattled fcc supercells with random elements: twelve neighbours, all unlike."""
     rng = np.random.default_rng(0)
     cell = Structure(
@@ -72,9 +79,13 @@ def make_batch(n_crystals, n_atoms, device):
         frac = crystal.frac_coords
         structures.append(Structure(crystal.lattice, numbers, frac))
     graphs = StructureToGraph(max_neighbors=NEIGHBORS).transform(structures)
-    batch = GraphBatch.from_graphs(graphs, device)
-    assert batch.triplets.n_edges == n_crystals * n_atoms * NEIGHBORS**2
-    return batch
+    assert graphs.n_edges.sum() == n_crystals * n_atoms * NEIGHBORS
+    return graphs
+
+
+def make_batch(n_crystals, n_atoms, device):
+    graphs = make_graphs(n_crystals, n_atoms)
+    return GraphBatch.from_graphs(graphs, device)
 
 
 def median_seconds(function, repeats):
@@ -105,14 +116,21 @@ def replayed(function):
     return graph.replay
 
 
-def time_both_ways(function, repeats):
+def time_both_ways(function, finish, repeats):
+    """Time a computation that may be replayed, and what follows it eagerly."""
+
+    def both():
+        function()
+        finish()
+
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    found = {"eager_seconds": median_seconds(function, repeats)}
+    found = {"eager_seconds": median_seconds(both, repeats)}
     found["peak_mb"] = (torch.cuda.max_memory_allocated() - before) / 2**20
     try:
-        found["graph_seconds"] = median_seconds(replayed(function), repeats)
+        replay = replayed(function)
+        found["graph_seconds"] = median_seconds(lambda: (replay(), finish()), repeats)
     except RuntimeError as error:
         found["graph_error"] = str(error).splitlines()[0]
     return found
@@ -121,16 +139,15 @@ def time_both_ways(function, repeats):
 def make_step(batch, precision):
     torch.manual_seed(0)
     model = ALIGNN(torch.randn(101, 92), **SIZES["paper"][0]).to(DEVICE).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, capturable=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
-    def step():
+    def compute():
         optimizer.zero_grad()
         with numerics(precision, DEVICE):
             loss = model(batch).abs().mean()
             loss.backward()
-        optimizer.step()
 
-    return step
+    return compute, optimizer.step
 
 
 def make_layer(batch, precision):
@@ -154,7 +171,7 @@ def make_layer(batch, precision):
             pairs = zip(outputs, grads, strict=True)
             torch.autograd.backward(outputs, [g.to(o.dtype) for o, g in pairs])
 
-    return layer
+    return layer, lambda: None
 
 
 def layer_bytes(batch, precision):
@@ -190,6 +207,39 @@ def profile(function):
     print(averages.table(sort_by="self_cuda_time_total", row_limit=30))
 
 
+def time_peer(folder, graphs, repeats):
+    batch = GraphBatch.from_graphs(graphs)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "in.npz"
+        np.savez(path, **peer_data(batch, graphs, SIZES["paper"][0]))
+        script = Path(__file__).with_name("_step_gpu_peer.py")
+        result = subprocess.run(
+            [sys.executable, "-W", "ignore", script, path, str(repeats)],
+            check=True,
+            env=os.environ | {"PYTHONPATH": str(Path(folder).resolve())},
+            cwd=scratch,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def compare(size, rows, peer):
+    """Our best step beside the peer's best."""
+    ours = [row["fused step"] for row in rows if row["size"] == size]
+    fastest = min(ours, key=lambda found: found.get("graph_seconds", np.inf))
+    best = min(peer.values(), key=lambda found: found["seconds"])
+    seconds = fastest["graph_seconds"]
+    print(
+        f"{size}: alignn "
+        + ", ".join(f"{k} {1e3 * v['seconds']:.1f} ms" for k, v in peer.items())
+        + f", peak {best['peak_mb']:.0f} MB; ours {1e3 * seconds:.2f} ms, peak "
+        f"{fastest['peak_mb']:.0f} MB: {best['seconds'] / seconds:.1f} times as fast, "
+        f"{fastest['peak_mb'] / best['peak_mb']:.2f} of the memory",
+        flush=True,
+    )
+
+
 def run(size, precision, options, bandwidth):
     n_crystals, n_atoms = map(int, size.split("x"))
     batch = make_batch(n_crystals, n_atoms, DEVICE)
@@ -197,8 +247,8 @@ def run(size, precision, options, bandwidth):
     for path, choice in PATHS.items():
         with kernels(choice):
             for what, make in (("step", make_step), ("layer", make_layer)):
-                function = make(batch, precision)
-                found = time_both_ways(function, options.repeats)
+                functions = make(batch, precision)
+                found = time_both_ways(*functions, options.repeats)
                 if what == "layer":
                     best = found.get("graph_seconds", found["eager_seconds"])
                     moved = found["bytes"] = layer_bytes(batch, precision)
@@ -206,9 +256,11 @@ def run(size, precision, options, bandwidth):
                 row[f"{path} {what}"] = found
                 show(f"{size} {precision} {path} {what}", found)
                 if options.profile:
-                    profile(function)
+                    profile(lambda both=functions: [part() for part in both])
     for what in ("step", "layer"):
-        plain, fused = (row[f"{path} {what}"]["eager_seconds"] for path in PATHS)
+        plain, fused = (
+            row[f"{path} {what}"].get("graph_seconds", np.inf) for path in PATHS
+        )
         row[f"{what} ratio"] = plain / fused
     print(
         f"{size} {precision}: step {row['step ratio']:.2f} times, layer "
@@ -227,6 +279,7 @@ def main():
     )
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--peer", metavar="FOLDER")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     if not torch.cuda.is_available():
@@ -239,6 +292,11 @@ def main():
         for size in options.sizes
         for precision in options.precisions
     ]
+    peers = {}
+    for size in options.sizes if options.peer else ():
+        graphs = make_graphs(*map(int, size.split("x")))
+        peers[size] = time_peer(options.peer, graphs, options.repeats)
+        compare(size, rows, peers[size])
     report = {
         "device": device,
         "torch": torch.__version__,
@@ -246,6 +304,7 @@ def main():
         "rows_per_edge": EDGE_ROWS,
         "rows_per_node": NODE_ROWS,
         "rows": rows,
+        "alignn": peers,
     }
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=2))

@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 from skmatgnn.cli._files import replaced_folder
 from skmatgnn.cli._fits import Fit, FitResult, FitStore, run_fits
+from skmatgnn.cli._load import load_samples
 from skmatgnn.cli._models import THEORY, Model, choose_models, prepare
 from skmatgnn.cli._report import foreign_entry, print_report, write_report
 from skmatgnn.cli._samples import (
     Samples,
     holds_structures,
-    load_samples,
     require_learnable,
 )
 from skmatgnn.cli._schemes import (

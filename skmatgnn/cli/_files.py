@@ -14,7 +14,7 @@ from skmatgnn.errors import InvalidValueError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["replaced_file", "replaced_folder"]
+__all__ = ["replaced_file", "replaced_folder", "replaced_path"]
 
 
 @contextmanager
@@ -41,6 +41,40 @@ def replaced_file(
     InvalidValueError
         If something else is there, or the folder does not exist.
     """
+    with (
+        replaced_path(path, is_former=is_former, what=what) as temporary,
+        temporary.open("wb") as file,
+    ):
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replaced_path(
+    path: Path, *, is_former: Callable[[Path], bool], what: str
+) -> Iterator[Path]:
+    """Make an empty temporary sibling that becomes ``path`` if the block succeeds.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    is_former : callable
+        Tells whether an existing file may be replaced.
+    what : str
+        What such a file is, for the message.
+
+    Yields
+    ------
+    Path
+        The temporary file.
+
+    Raises
+    ------
+    InvalidValueError
+        If something else is there, or the folder does not exist.
+    """
     path = _resolved(path)
     if path.exists() and not (path.is_file() and is_former(path)):
         raise InvalidValueError(
@@ -48,10 +82,8 @@ def replaced_file(
         )
     temporary = _sibling(path)
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        temporary.touch(exist_ok=False)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skmatgnn.cli._files import replaced_file
-from skmatgnn.cli._model_file import ModelInfo, is_model_file, write_model
+from skmatgnn.cli._files import replaced_path
+from skmatgnn.cli._load import load_samples
+from skmatgnn.cli._model_file import (
+    ModelInfo,
+    is_model_file,
+    write_checkpoint,
+    write_model,
+)
 from skmatgnn.cli._models import MODELS, THEORY, Model, choose_models, prepare
 from skmatgnn.cli._report import package_versions
 from skmatgnn.cli._samples import (
     Samples,
     holds_structures,
-    load_samples,
     require_learnable,
 )
 from skmatgnn.errors import InvalidValueError
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
     from skmatgnn.cli._notes import Notes
 
-__all__ = ["run"]
+__all__ = ["INTERRUPTED", "MIN_ROWS", "print_summary", "run"]
 
 MIN_ROWS = 2
 INTERRUPTED = 130
@@ -51,10 +56,11 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
         raise InvalidValueError(
             f"{options.model!r} is not trained. Models to fit: {trainable}."
         )
-    structures = holds_structures(options.data)
+    in_table = _expects_structures(options)
+    structures = holds_structures(options.data) or in_table
     (model,) = choose_models([options.model], options, structures=structures)
-    with replaced_file(options.out, is_former=is_model_file, what="model file") as file:
-        samples = load_samples(options, notes)
+    with replaced_path(options.out, is_former=is_model_file, what="model file") as path:
+        samples = load_samples(options, notes, structures=in_table)
         require_learnable(samples, MIN_ROWS, "training")
         if not model.is_network:
             _require_known_targets(samples)
@@ -67,9 +73,19 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
             n_samples=len(samples),
             versions=package_versions(),
         )
-        write_model(file, estimator, info)
-    _print_summary(estimator, info, seconds, options)
+        if model.is_network:
+            write_checkpoint(path, estimator, info)
+        else:
+            with path.open("wb") as file:
+                write_model(file, estimator, info)
+    print_summary(estimator, info, seconds, options)
     return INTERRUPTED if notes.interrupted else 0
+
+
+def _expects_structures(options: argparse.Namespace) -> bool:
+    known = MODELS.get(options.model)
+    needs = known is not None and known.uses_graphs
+    return needs or options.structure_column is not None
 
 
 def _require_known_targets(samples: Samples) -> None:
@@ -98,12 +114,26 @@ def _train(
     return estimator, perf_counter() - start
 
 
-def _print_summary(
+def print_summary(
     estimator: Any, info: ModelInfo, seconds: float, options: argparse.Namespace
 ) -> None:
+    """Say what was trained and where it is.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    info : ModelInfo
+        What it is.
+    seconds : float
+        Of training.
+    options : Namespace
+        The command's arguments.
+    """
+    is_network = hasattr(estimator, "n_epochs_")
     print(f"{info.model} for {', '.join(info.target_names)}")
     print(f"trained on {info.n_samples:,} rows in {seconds:.1f} s")
-    if MODELS[info.model].is_network:
+    if is_network:
         print(
             f"{estimator.n_epochs_} epochs on {estimator.device_}; kept epoch "
             f"{estimator.best_epoch_}, training loss "
@@ -111,4 +141,5 @@ def _print_summary(
             "(of scaled targets)"
         )
     size = options.out.expanduser().stat().st_size / 1e6
-    print(f"model file: {options.out} ({size:.1f} MB; open only files you trust)")
+    remark = "" if is_network else "; open only files you trust"
+    print(f"model file: {options.out} ({size:.1f} MB{remark})")

@@ -23,8 +23,10 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 _MODULES = {
     "benchmark": "skmatgnn.cli._benchmark",
+    "finetune": "skmatgnn.cli._finetune",
     "fit": "skmatgnn.cli._fit",
     "predict": "skmatgnn.cli._predict",
+    "pretrain": "skmatgnn.cli._pretrain",
 }
 
 

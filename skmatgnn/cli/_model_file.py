@@ -1,19 +1,29 @@
-"""Model files: a line that says what it is, a line of JSON, and a joblib pickle."""
+"""Files of trained models: checkpoints of networks, pickles of all else.
+
+A pickle follows a line that says what it is, and a line of JSON.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, Any
 
 import joblib
+import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["ModelInfo", "is_model_file", "read_model", "write_model"]
+__all__ = [
+    "ModelInfo",
+    "is_checkpoint",
+    "is_model_file",
+    "is_shipped",
+    "read_model",
+    "write_checkpoint",
+    "write_model",
+]
 
 MAGIC = b"skmatgnn-model 1\n"
 _PREFIX = b"skmatgnn-model "
@@ -28,9 +38,9 @@ class ModelInfo:
     Parameters
     ----------
     model : str
-        Name, as in ``--model``.
+        Name, as in ``--model``, or the estimator's class.
     target_names : list of str
-        What it predicts.
+        What it predicts; empty if that is not known.
     uses_graphs : bool
         Whether it needs structures.
     formula_column : str or None
@@ -50,7 +60,7 @@ class ModelInfo:
 
 
 def is_model_file(path: Path) -> bool:
-    """Tell a model file by its first line; nothing is unpickled.
+    """Tell a model file by its beginning; nothing is unpickled.
 
     Parameters
     ----------
@@ -61,8 +71,50 @@ def is_model_file(path: Path) -> bool:
     -------
     bool
     """
+    return _is_pickle(path) or is_checkpoint(path)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell a checkpoint by its header.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+    """
+    from skmatgnn.nets import _checkpoint  # torch, which forests do without
+
+    return _checkpoint.is_checkpoint(path)
+
+
+def _is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         return file.readline(len(MAGIC)).startswith(_PREFIX)
+
+
+def write_checkpoint(
+    path: Path, estimator: Any, info: ModelInfo, **further: Any
+) -> None:
+    """Write a fitted network without pickle.
+
+    Parameters
+    ----------
+    path : Path
+        Where.
+    estimator : estimator
+        Fitted.
+    info : ModelInfo
+        What it is.
+    **further : object
+        What else should be known of it; anything that JSON can hold.
+    """
+    from skmatgnn.estimators._checkpoint import save_estimator
+
+    save_estimator(estimator, path, {"model": asdict(info), **further})
 
 
 def write_model(file: IO[bytes], estimator: Any, info: ModelInfo) -> None:
@@ -82,13 +134,15 @@ def write_model(file: IO[bytes], estimator: Any, info: ModelInfo) -> None:
     joblib.dump(estimator, file, compress=_COMPRESS)
 
 
-def read_model(path: Path) -> tuple[Any, ModelInfo]:
-    """Read a fitted estimator. Runs the code in the file: only open files you trust.
+def read_model(path: Path, *, device: str = "auto") -> tuple[Any, ModelInfo]:
+    """Read a fitted estimator. A pickle runs its code: only open files you trust.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The file, or the name of a checkpoint that comes with the package.
+    device : str, default="auto"
+        What a network predicts on.
 
     Returns
     -------
@@ -100,12 +154,57 @@ def read_model(path: Path) -> tuple[Any, ModelInfo]:
     InvalidValueError
         If it is no model file, of another format version, or damaged.
     """
+    if is_shipped(path) or (path.is_file() and is_checkpoint(path)):
+        return _read_checkpoint(path, device)
     if not path.is_file():
-        raise InvalidValueError(f"There is no model file {path}. Make one by fit.")
-    if not is_model_file(path):
         raise InvalidValueError(
-            f"{path} is no model file of `skmatgnn fit`; it is not opened."
+            f"There is no model file {path}. Make one by fit or finetune."
         )
+    if not _is_pickle(path):
+        raise InvalidValueError(
+            f"{path} is no model file of `skmatgnn fit`, and no checkpoint; it is not "
+            "opened."
+        )
+    return _read_pickle(path)
+
+
+def is_shipped(path: Path | str) -> bool:
+    """Tell the name of a checkpoint that comes with the package from a path.
+
+    Parameters
+    ----------
+    path : Path or str
+        Such as ``"skmatgnn/mpt"``.
+
+    Returns
+    -------
+    bool
+    """
+    return Path(path).parts[:1] == ("skmatgnn",) and not Path(path).exists()
+
+
+def _read_checkpoint(path: Path, device: str) -> tuple[Any, ModelInfo]:
+    from skmatgnn.estimators import load_estimator
+    from skmatgnn.estimators._base import BaseGraphEstimator
+    from skmatgnn.estimators._checkpoint import read_about
+
+    estimator = load_estimator(path.as_posix(), device=device)
+    about = {} if is_shipped(path) else read_about(path)
+    try:
+        info = ModelInfo(**about["model"])
+    except (KeyError, TypeError):  # saved by the estimator itself
+        properties = getattr(estimator, "property_names_", np.empty(0))
+        info = ModelInfo(
+            model=type(estimator).__name__,
+            target_names=properties.tolist(),
+            uses_graphs=isinstance(estimator, BaseGraphEstimator),
+            formula_column=None,
+            n_samples=0,
+        )
+    return estimator, info
+
+
+def _read_pickle(path: Path) -> tuple[Any, ModelInfo]:
     with path.open("rb") as file:
         magic = file.readline(len(MAGIC))
         if magic != MAGIC:

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from skmatgnn.errors import InvalidValueError, SkmatgnnError
+from skmatgnn.utils._sklearn import InvalidParameterError
 
 if TYPE_CHECKING:
     import argparse
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
     from skmatgnn._typing import FloatArray
     from skmatgnn.cli._samples import Samples
 
-__all__ = ["MODELS", "THEORY", "Model", "choose_models", "make_graphs", "prepare"]
+__all__ = [
+    "MODELS",
+    "THEORY",
+    "Model",
+    "choose_models",
+    "find_problems",
+    "make_graphs",
+    "make_network",
+    "prepare",
+    "require_device",
+]
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,49 @@ def _network_options(options: argparse.Namespace) -> dict[str, Any]:
     return chosen
 
 
+def make_network(
+    estimator_class: type, options: argparse.Namespace, **fixed: Any
+) -> Any:
+    """Make an estimator of what the options say, ``--param`` included.
+
+    Parameters
+    ----------
+    estimator_class : type
+        Of a network.
+    options : Namespace
+        The command's arguments.
+    **fixed : object
+        Parameters that the command itself sets.
+
+    Returns
+    -------
+    estimator
+        Unfitted; its parameters are checked.
+
+    Raises
+    ------
+    InvalidValueError
+        If a parameter does not exist, has an option of its own, or a wrong value.
+    """
+    fixed = {**_network_options(options), "verbose": not options.quiet, **fixed}
+    known = estimator_class._get_param_names()  # noqa: SLF001
+    fixed = {name: value for name, value in fixed.items() if name in known}
+    own = {*fixed, "max_epochs", "warm_start"}
+    for name, _ in options.parameters:
+        if name not in known or name in own:
+            free = ", ".join(sorted(set(known) - own))
+            raise InvalidValueError(
+                f"--param {name}: {estimator_class.__name__} has no such parameter, or "
+                f"another option sets it. Those that can be set: {free}."
+            )
+    estimator = estimator_class(**{**dict(options.parameters), **fixed})
+    try:
+        estimator._validate_params()  # noqa: SLF001
+    except InvalidParameterError as error:
+        raise InvalidValueError(str(error)) from error
+    return estimator
+
+
 THEORY = "theoretical"
 _ALWAYS = ("control", "rf_magpie")  # by default; the networks take minutes
 
@@ -183,7 +237,7 @@ def choose_models(
                 "--electrodes, or leave it out of --models."
             )
     if any(model.is_network for model in chosen):
-        _require_device(options.device)
+        require_device(options.device)
     return chosen
 
 
@@ -228,7 +282,7 @@ def make_graphs(estimator: Any, samples: Samples) -> Any:
     Parameters
     ----------
     estimator : estimator
-        Graph estimator, fitted or not.
+        Graph estimator; those that a fitted one was trained on are made.
     samples : Samples
         The structures.
 
@@ -243,28 +297,46 @@ def make_graphs(estimator: Any, samples: Samples) -> Any:
     """
     from skmatgnn.graphs import StructureToGraph
 
+    settings = getattr(estimator, "graph_settings_", estimator)
     transformer = StructureToGraph(
-        cutoff=estimator.cutoff,
-        max_neighbors=estimator.max_neighbors,
-        three_body_cutoff=getattr(estimator, "three_body_cutoff", None),
+        cutoff=settings.cutoff,
+        max_neighbors=settings.max_neighbors,
+        # 0 says that a fitted network reads no angles
+        three_body_cutoff=getattr(settings, "three_body_cutoff", None) or None,
         n_jobs=estimator.n_jobs,
     )
     try:
         graphs = transformer.transform(samples.X)
     except SkmatgnnError as error:
-        raise _structure_problems(transformer, samples) or error from error
-    _require_known_elements(graphs, samples)
+        raise find_problems(transformer.transform, samples) or error from error
+    if estimator._setting("element_features") == "cgcnn":  # noqa: SLF001
+        _require_known_elements(graphs, samples)
     return graphs
 
 
-def _structure_problems(transformer: Any, samples: Samples) -> SkmatgnnError | None:
-    """Find every structure at fault, which the transformer's first error does not."""
+def find_problems(
+    check: Callable[[list], Any], samples: Samples
+) -> SkmatgnnError | None:
+    """Find every structure at fault, where the first error names but one.
+
+    Parameters
+    ----------
+    check : callable
+        Raises if a list of structures has one that cannot be used.
+    samples : Samples
+        The structures.
+
+    Returns
+    -------
+    SkmatgnnError or None
+        Names them; None if each alone passes.
+    """
     from skmatgnn.datasets._tables import Problems
 
     problems = Problems(samples.source, "Correct these structures, or remove them.")
     for row, structure in enumerate(samples.X):
         try:
-            transformer.transform([structure])
+            check([structure])
         except SkmatgnnError as error:
             text = str(error).replace("The structure at index 0", "it")
             problems.add(samples.place(row), text)
@@ -291,7 +363,19 @@ def _require_known_elements(graphs: Any, samples: Samples) -> None:
     problems.raise_if_any()
 
 
-def _require_device(device: str) -> None:
+def require_device(device: str) -> None:
+    """Reject a device that torch cannot use.
+
+    Parameters
+    ----------
+    device : str
+        As in ``--device``.
+
+    Raises
+    ------
+    InvalidValueError
+        With those that are available.
+    """
     import torch
 
     if device == "auto":

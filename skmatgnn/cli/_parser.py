@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from skmatgnn import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from skmatgnn.cli._arguments import (
+    TABLE_OR_FOLDER,
+    add_columns,
+    add_command,
+    add_common,
+    add_structure_column,
+    add_training,
+    integer,
+    names,
+)
+from skmatgnn.cli._transfer_arguments import add_finetune, add_pretrain
 
 __all__ = ["make_parser"]
 
 _DESCRIPTION = "Predict properties of materials from crystal structures and formulas."
-_TABLE_OR_FOLDER = (
-    "a table with a column of formulas (CSV, TSV or JSON; plain, .gz, .bz2 or .xz), or "
-    "a folder with id_prop.csv and one structure file (CIF, POSCAR) for each line"
-)
 
 _BENCHMARK = """\
 Compare models on your data under several kinds of cross-validation:
@@ -69,8 +72,9 @@ results: DIR is replaced as a whole and only when everything is complete:
 exit codes: 0; 2 for bad arguments or data; 130 after Ctrl-C."""
 
 _TRUST = """\
-trust: a model file is a pickle (joblib). Opening one runs whatever code it contains,
-so use predict only with files that you, or people you trust, have made with fit. It is
+trust: a network is written as a checkpoint, which is JSON and plain numbers: reading it
+runs no code. A forest (rf_magpie) is a pickle (joblib), and opening one runs whatever
+code it contains, so use predict only with such files of people you trust. A pickle is
 meant for the same versions of the packages; keep the data to train again."""
 
 _FIT = "Train a model on all rows of your data and write it to a file."
@@ -79,12 +83,13 @@ examples:
   skmatgnn fit gaps.csv --formula-column formula --target gap \\
       --model rf_magpie --out gaps.model
   skmatgnn fit crystals/ --model alignn --max-epochs 100 --out crystals.model
+  skmatgnn fit crystals.json --target volume --model cgcnn --out volume.model
 
 Ctrl-C while a network is trained writes the best model so far (exit code 130).
 
 """
 
-_PREDICT = "Predict with a model file that `skmatgnn fit` wrote."
+_PREDICT = "Predict with a model file of fit, finetune or pretrain, or a checkpoint."
 _PREDICT_EXAMPLES = """\
 examples:
   skmatgnn predict gaps.model candidates.csv --formula-column formula
@@ -126,31 +131,21 @@ def make_parser() -> argparse.ArgumentParser:
     _add_benchmark(commands)
     _add_fit(commands)
     _add_predict(commands)
+    add_pretrain(commands)
+    add_finetune(commands)
     return parser
 
 
-def _add_command(
-    commands: argparse._SubParsersAction, name: str, text: str, epilog: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=text.partition("\n")[0].rstrip(":"),
-        description=text,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
 def _add_benchmark(commands: argparse._SubParsersAction) -> None:
-    parser = _add_command(commands, "benchmark", _BENCHMARK, _BENCHMARK_EXAMPLES)
+    parser = add_command(commands, "benchmark", _BENCHMARK, _BENCHMARK_EXAMPLES)
     parser.add_argument(
         "data",
         nargs="?",
         type=Path,
         metavar="DATA",
-        help=f"{_TABLE_OR_FOLDER}; without it, data that come with pymatgen",
+        help=f"{TABLE_OR_FOLDER}; without it, data that come with pymatgen",
     )
-    _add_columns(parser)
+    add_columns(parser)
     _add_row_labels(parser)
     _add_comparison(parser)
     parser.add_argument(
@@ -161,7 +156,7 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
         help="folder for the results; only former results are replaced "
         "(default: skmatgnn-benchmark)",
     )
-    _add_training(parser)
+    add_training(parser)
 
 
 def _add_row_labels(parser: argparse.ArgumentParser) -> None:
@@ -186,7 +181,7 @@ def _add_row_labels(parser: argparse.ArgumentParser) -> None:
 def _add_comparison(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models",
-        type=_names,
+        type=names,
         metavar="A,B",
         help="control, rf_magpie, modnet, crabnet; for structures also cgcnn, alignn; "
         "all (default: control and rf_magpie for formulas, all for structures)",
@@ -198,21 +193,21 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cv",
-        type=_names,
+        type=names,
         default=["stratified", "loco"],
         metavar="A,B",
         help="stratified, formula, loco, bootstrap (default: stratified,loco)",
     )
     parser.add_argument(
         "--n-splits",
-        type=_integer(2),
+        type=integer(2),
         default=5,
         metavar="N",
         help="folds of the schemes stratified and formula (default: 5)",
     )
     parser.add_argument(
         "--n-resamples",
-        type=_integer(1),
+        type=integer(1),
         default=5,
         metavar="N",
         help="resamples of the scheme bootstrap (default: 5)",
@@ -225,7 +220,7 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--bootstrap",
-        type=_integer(0),
+        type=integer(0),
         default=1000,
         metavar="N",
         help="resamples for the intervals, 0 for none (default: 1000)",
@@ -233,9 +228,15 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fit(commands: argparse._SubParsersAction) -> None:
-    parser = _add_command(commands, "fit", _FIT, _FIT_EXAMPLES + _TRUST)
-    parser.add_argument("data", type=Path, metavar="DATA", help=_TABLE_OR_FOLDER)
-    _add_columns(parser)
+    parser = add_command(commands, "fit", _FIT, _FIT_EXAMPLES + _TRUST)
+    parser.add_argument(
+        "data",
+        type=Path,
+        metavar="DATA",
+        help=f"{TABLE_OR_FOLDER}; or, for alignn and cgcnn, a table of structures",
+    )
+    add_columns(parser)
+    add_structure_column(parser)
     parser.add_argument(
         "--model",
         required=True,
@@ -250,24 +251,25 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         metavar="MODEL_FILE",
         help="file to write; only a model file is replaced",
     )
-    _add_training(parser)
+    add_training(parser)
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:
-    parser = _add_command(commands, "predict", _PREDICT, _PREDICT_EXAMPLES + _TRUST)
+    parser = add_command(commands, "predict", _PREDICT, _PREDICT_EXAMPLES + _TRUST)
     parser.add_argument("model_file", type=Path, metavar="MODEL_FILE")
     parser.add_argument(
         "data",
         type=Path,
         metavar="DATA",
-        help="a table of formulas, a folder of structure files (*.cif, *.vasp, "
-        "*.poscar, POSCAR*, CONTCAR*; no id_prop.csv needed), or one such file",
+        help="a table of formulas or structures, a folder of structure files (*.cif, "
+        "*.vasp, *.poscar, POSCAR*, CONTCAR*; no id_prop.csv needed), or one such file",
     )
     parser.add_argument(
         "--formula-column",
         metavar="C",
         help="column of the formulas (default: that of the training table)",
     )
+    add_structure_column(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -275,106 +277,4 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
         metavar="CSV",
         help="file to write (default: predictions.csv)",
     )
-    _add_common(parser)
-
-
-def _add_columns(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--formula-column",
-        metavar="C",
-        help="column of a table with the formulas (default: formula)",
-    )
-    parser.add_argument(
-        "--target",
-        nargs="+",
-        action="extend",
-        metavar="T",
-        help="column(s) to predict; needed for a table. Of several, each may have "
-        "unknown values (empty, na, nan, null, none); a single one may not",
-    )
-
-
-def _add_training(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--max-rows",
-        type=_integer(2),
-        metavar="N",
-        help="use a random sample of N rows",
-    )
-    parser.add_argument(
-        "--max-epochs",
-        type=_integer(1),
-        metavar="N",
-        help="epochs of the networks (default: 100)",
-    )
-    parser.add_argument(
-        "--n-estimators",
-        type=_integer(1),
-        default=200,
-        metavar="N",
-        help="trees of rf_magpie (default: 200; the 500 of the Matbench baseline take "
-        "2.5 times as long and are hardly better)",
-    )
-    parser.add_argument(
-        "--random-state",
-        type=_integer(0, 2**32 - 1),
-        default=0,
-        metavar="SEED",
-        help="default: 0",
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        metavar="D",
-        help="device of the networks: auto, cpu, cuda, cuda:1 (default: auto)",
-    )
-    _add_common(parser)
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--n-jobs",
-        type=_n_jobs,
-        default=1,
-        metavar="N",
-        help="cores for reading, graphs and fits side by side, -1 for all (default: 1)",
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names or len(set(names)) != len(names):
-        raise argparse.ArgumentTypeError(
-            f"expected names separated by commas, none twice; got {text!r}"
-        )
-    return names
-
-
-def _integer(least: int, most: float = math.inf) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(
-                f"expected an integer of {least} or more; got {text!r}"
-                if math.isinf(most)
-                else f"expected an integer from {least} to {most}; got {text!r}"
-            )
-        return value
-
-    return convert
-
-
-def _n_jobs(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value == 0:
-        raise argparse.ArgumentTypeError(
-            f"expected a number of cores, or -1 for all; got {text!r}"
-        )
-    return value
+    add_common(parser)

@@ -9,17 +9,25 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from skmatgnn.cli._files import replaced_file
-from skmatgnn.cli._model_file import ModelInfo, read_model
-from skmatgnn.cli._models import make_graphs
-from skmatgnn.cli._samples import (
-    Samples,
-    holds_structures,
+from skmatgnn.cli._load import (
     note_unusable_formulas,
     read_formula_table,
     require_formula_column,
 )
+from skmatgnn.cli._model_file import ModelInfo, read_model
+from skmatgnn.cli._models import make_graphs, require_device
+from skmatgnn.cli._samples import (
+    Samples,
+    holds_structures,
+    objects,
+    structure_samples,
+)
+from skmatgnn.datasets._structure_tables import (
+    find_structure_column,
+    parse_structure_table,
+)
 from skmatgnn.datasets._table_parts import is_readable_twice, table_parts
-from skmatgnn.datasets._tables import Problems
+from skmatgnn.datasets._tables import Problems, read_table
 from skmatgnn.errors import InvalidValueError, SkmatgnnError
 
 if TYPE_CHECKING:
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
     from skmatgnn.cli._notes import Notes
     from skmatgnn.datasets._tables import Table
 
-__all__ = ["run"]
+__all__ = ["read_structure_files", "run"]
 
 _SUFFIXES = (".cif", ".vasp", ".poscar")
 _NAMES = ("poscar", "contcar")
@@ -57,14 +65,18 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     with replaced_file(
         options.out, is_former=_is_former, what="CSV of predictions"
     ) as file:
-        estimator, info = read_model(options.model_file)
-        names = [f"predicted_{name}" for name in info.target_names]
-        _write_rows(file, [["id", "formula", *names]])
+        require_device(options.device)
+        estimator, info = read_model(options.model_file, device=options.device)
         count = 0
         for samples in _load(options, info, notes):
             predicted = _predict(estimator, info, samples, options, count)
             if notes.interrupted:
                 raise KeyboardInterrupt
+            if count == 0:
+                names = info.target_names or _default_names(predicted.shape[1])
+                _write_rows(
+                    file, [["id", "formula", *map("predicted_{}".format, names)]]
+                )
             columns = zip(
                 samples.ids, samples.formulas, predicted.tolist(), strict=True
             )
@@ -80,6 +92,10 @@ def _write_rows(file: IO[bytes], rows: Iterable[list[Any]]) -> None:
     file.write(text.getvalue().encode())
 
 
+def _default_names(count: int) -> list[str]:
+    return ["target"] if count == 1 else [f"target_{i}" for i in range(count)]
+
+
 def _is_former(path: Path) -> bool:
     with path.open("rb") as file:
         return file.readline(10_000).startswith(_HEADER.encode())
@@ -92,13 +108,11 @@ def _load(
     if holds_structures(data) or _is_structure_file(data):
         if options.formula_column is not None:
             raise InvalidValueError("--formula-column is for tables, not structures.")
-        yield _structures(options, notes)
+        yield read_structure_files(data, options, notes)
         return
-    if info.uses_graphs:
-        raise InvalidValueError(
-            f"The model {info.model!r} needs structures: give a folder of CIF or "
-            f"POSCAR files; got the table {data}."
-        )
+    if info.uses_graphs or options.structure_column is not None:
+        yield _structure_table(options, info)
+        return
     column = options.formula_column or info.formula_column
     if is_readable_twice(data):
         yield from _parts_of(data, column, quiet=options.quiet)
@@ -128,8 +142,43 @@ def _parts_of(path: Path, column: str | None, *, quiet: bool) -> Iterator[Sample
 def _samples_of(table: Table, column: str) -> Samples:
     formulas = table.column(column)
     ids = [place.split()[-1] for place in table.places]
-    kind = table.places[0].split()[0]
-    return _samples(table.source, formulas, ids=ids, formulas=formulas, id_name=kind)
+    return Samples(
+        source=table.source,
+        X=objects(formulas),
+        has_structures=False,
+        ids=ids,
+        id_name=table.places[0].split()[0],
+        formulas=formulas,
+        targets=np.empty((len(formulas), 0)),
+        target_names=[],
+    )
+
+
+def _structure_table(options: argparse.Namespace, info: ModelInfo) -> Samples:
+    if options.formula_column is not None:
+        raise InvalidValueError("--formula-column is for formulas, not structures.")
+    table = read_table(options.data)
+    try:
+        find_structure_column(table, options.structure_column)
+    except InvalidValueError as error:
+        raise InvalidValueError(
+            f"The model {info.model!r} needs structures: give a folder of CIF or "
+            f"POSCAR files, or a table of structures. {error}"
+        ) from error
+    parsed = parse_structure_table(
+        options.data,
+        options.structure_column,
+        [],
+        missing_allowed=True,
+        n_jobs=options.n_jobs,
+        verbose=not options.quiet,
+        table=table,
+    )
+    ids = [place.split()[-1] for place in table.places]
+    id_name = table.places[0].split()[0]
+    return structure_samples(
+        str(options.data), parsed.structures, ids=ids, id_name=id_name
+    )
 
 
 def _is_structure_file(path: Path) -> bool:
@@ -139,13 +188,34 @@ def _is_structure_file(path: Path) -> bool:
     )
 
 
-def _structures(options: argparse.Namespace, notes: Notes) -> Samples:
+def read_structure_files(
+    data: Path, options: argparse.Namespace, notes: Notes
+) -> Samples:
+    """Read a structure file, or all of a folder.
+
+    Parameters
+    ----------
+    data : Path
+        The file or the folder.
+    options : Namespace
+        Arguments.
+    notes : Notes
+        Gets what pymatgen remarks.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    InvalidValueError
+        If there are none, or some cannot be read.
+    """
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
     from skmatgnn.datasets._structure_files import parse_structure_file
 
-    data = options.data
     paths = [data] if data.is_file() else sorted(filter(_is_structure_file, _in(data)))
     if not paths:
         raise InvalidValueError(
@@ -167,38 +237,12 @@ def _structures(options: argparse.Namespace, notes: Notes) -> Samples:
                 notes.add(f"{path.name}: {' '.join(remarks)}")
             structures.append(structure)
     problems.raise_if_any()
-    return _samples(
-        str(data),
-        structures,
-        ids=[path.name for path in paths],
-        formulas=[structure.composition.reduced_formula for structure in structures],
-    )
+    ids = [path.name for path in paths]
+    return structure_samples(str(data), structures, ids=ids, id_name="file")
 
 
 def _in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
-
-
-def _samples(
-    source: str,
-    items: list[Any],
-    *,
-    ids: list[str],
-    formulas: list[str],
-    id_name: str = "file",
-) -> Samples:
-    X = np.empty(len(items), dtype=object)
-    X[:] = items
-    return Samples(
-        source=source,
-        X=X,
-        has_structures=not isinstance(items[0], str),
-        ids=ids,
-        id_name=id_name,
-        formulas=formulas,
-        targets=np.empty((len(items), 0)),
-        target_names=[],
-    )
 
 
 def _predict(
@@ -214,6 +258,8 @@ def _predict(
         estimator.set_params(n_jobs=options.n_jobs)
         predicted = estimator.predict(make_graphs(estimator, samples))
     predicted = predicted.reshape(len(samples), -1)
+    if predicted.dtype.kind != "f":  # labels
+        return predicted
     lost = np.flatnonzero(~np.isfinite(predicted).all(axis=1))
     if len(lost):
         raise SkmatgnnError(

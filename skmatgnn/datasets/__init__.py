@@ -7,6 +7,7 @@ from skmatgnn.datasets._capacity import theoretical_capacity
 from skmatgnn.datasets._id_prop import load_id_prop
 from skmatgnn.datasets._prototypes import load_prototypes
 from skmatgnn.datasets._readers import read_electrodes, read_formulas
+from skmatgnn.datasets._structure_tables import read_structures
 from skmatgnn.datasets._synthetic import make_crystals
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "make_crystals",
     "read_electrodes",
     "read_formulas",
+    "read_structures",
     "theoretical_capacity",
 ]

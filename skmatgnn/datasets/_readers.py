@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sklearn.utils import Bunch
 
-__all__ = ["read_electrodes", "read_formulas"]
+__all__ = ["ensure_column_names", "read_electrodes", "read_formulas"]
 
 _ELECTRODE_UNITS = {
     "average_voltage": "V",
@@ -83,7 +83,7 @@ def read_formulas(
     (['NaCl', 'GaAs'], [8.5, 1.42])
     """
     source = ensure_path(path, name="path")
-    targets = _column_names(target_columns)
+    targets = ensure_column_names(target_columns)
     for name in (formula_column, group_column or ""):
         if not isinstance(name, str):
             raise InvalidTypeError(f"Column names must be str; got {describe(name)}.")
@@ -183,7 +183,23 @@ def read_electrodes(
     )
 
 
-def _column_names(columns: Any) -> list[str]:
+def ensure_column_names(columns: Any) -> list[str]:
+    """List column names, rejecting what are none.
+
+    Parameters
+    ----------
+    columns : str, sequence of str or None
+        What the user gave.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If a name is no string, or comes twice.
+    """
     if columns is None:
         return []
     if isinstance(columns, str):

@@ -1,7 +1,8 @@
-"""Structures out of CIF and POSCAR files and of ALIGNN's dictionaries."""
+"""Structures out of CIF and POSCAR texts, of ALIGNN's and of pymatgen's JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import warnings
@@ -11,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.utils.validation import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pymatgen.core import Structure
 
-__all__ = ["find_structure_file", "parse_structure_file", "structure_of_atoms"]
+__all__ = [
+    "find_structure_file",
+    "parse_structure_cell",
+    "parse_structure_file",
+    "structure_of_arrays",
+    "structure_of_atoms",
+]
 
 _SUFFIXES = (".cif", ".vasp", ".poscar", ".POSCAR")
 _CIF_CELL = re.compile(r"^\s*_cell[_.]length_a\b", re.MULTILINE | re.IGNORECASE)
@@ -69,10 +79,35 @@ def parse_structure_file(path: Path) -> tuple[Structure | None, list[str]]:
     remarks : list of str
         The cause where the structure is None, else what pymatgen had to correct.
     """
+    return _recorded(lambda: _parse(path))
+
+
+def parse_structure_cell(cell: Any, folder: Path) -> tuple[Structure | None, list[str]]:
+    """Read the structure in a cell of a table; never raises for a bad one.
+
+    Parameters
+    ----------
+    cell : object
+        The text of a CIF or POSCAR file, the name of such a file, or, as a dict or
+        its JSON, the structure as pymatgen or as ALIGNN writes it.
+    folder : Path
+        Where files are looked for.
+
+    Returns
+    -------
+    structure : Structure or None
+        None if the cell is unusable.
+    remarks : list of str
+        As from `parse_structure_file`.
+    """
+    return _recorded(lambda: _parse_cell(cell, folder))
+
+
+def _recorded(read: Callable[[], Structure]) -> tuple[Structure | None, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            structure = _parse(path)
+            structure = read()
         except Exception as error:  # noqa: BLE001
             # pymatgen's parsers raise whatever their arithmetic runs into.
             return None, [_cause(error)]
@@ -98,7 +133,36 @@ def _parse(path: Path) -> Structure:
     text = path.read_bytes().decode("utf-8", errors="replace")
     if not text.strip():
         raise InvalidValueError("the file is empty")
-    is_cif = path.suffix.lower() == ".cif" or _CIF_CELL.search(text) is not None
+    return _parse_text(text, is_cif=path.suffix.lower() == ".cif")
+
+
+def _parse_cell(cell: Any, folder: Path) -> Structure:
+    if isinstance(cell, str) and cell.lstrip().startswith("{"):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError) as error:
+            raise InvalidValueError(f"it is no valid JSON ({error})") from error
+    if isinstance(cell, dict):
+        is_pymatgen = "lattice" in cell or "sites" in cell
+        return _structure_of_sites(cell) if is_pymatgen else structure_of_atoms(cell)
+    if not isinstance(cell, str) or not cell.strip():
+        raise InvalidValueError(
+            "expected the text or the name of a CIF or POSCAR file, or a JSON object; "
+            f"got {describe(cell)}"
+        )
+    if "\n" in cell.strip():
+        return _parse_text(cell, is_cif=False)
+    path = find_structure_file(folder, cell.strip())
+    if path is None:
+        raise InvalidValueError(
+            f"there is no structure file {cell.strip()!r:.60} (with or without .cif, "
+            f".vasp, .poscar) in {folder}"
+        )
+    return _parse(path)
+
+
+def _parse_text(text: str, *, is_cif: bool) -> Structure:
+    is_cif = is_cif or _CIF_CELL.search(text) is not None
     kind, parse = ("CIF", _parse_cif) if is_cif else ("POSCAR", _parse_poscar)
     try:
         structure = parse(text)
@@ -171,27 +235,71 @@ def structure_of_atoms(atoms: Any) -> Structure:
     InvalidValueError
         If it is not such a dictionary.
     """
-    from pymatgen.core import Element, Structure
-
     if not isinstance(atoms, dict):
         raise InvalidValueError("atoms must be a JSON object")
     missing = [k for k in ("lattice_mat", "coords", "elements") if k not in atoms]
     if missing:
         raise InvalidValueError(f"atoms lacks {', '.join(missing)}")
-    elements = atoms["elements"]
+    return structure_of_arrays(
+        {f"atoms.{k}": atoms[k] for k in ("lattice_mat", "elements", "coords")},
+        cartesian=_ensure_bool(atoms.get("cartesian", False)),
+    )
+
+
+def structure_of_arrays(arrays: dict[str, Any], *, cartesian: bool) -> Structure:
+    """Make a structure of a cell, element symbols and coordinates.
+
+    Parameters
+    ----------
+    arrays : dict of str to object
+        Exactly these three, in this order, by the names that errors give them.
+    cartesian : bool
+        Whether the coordinates are in Angstrom rather than fractional.
+
+    Returns
+    -------
+    Structure
+
+    Raises
+    ------
+    InvalidValueError
+        If they do not describe a structure.
+    """
+    from pymatgen.core import Element, Structure
+
+    (cell, matrix), (kinds, elements), (places, coords) = arrays.items()
     if not isinstance(elements, list) or not elements:
-        raise InvalidValueError("atoms.elements must be a list of symbols")
+        raise InvalidValueError(f"{kinds} must be a list of symbols")
     for symbol in elements:
         if not isinstance(symbol, str) or not Element.is_valid_symbol(symbol.strip()):
             raise InvalidValueError(f"{symbol!r:.40} is no element symbol")
     return _checked(
         Structure(
-            _ensure_floats(atoms["lattice_mat"], (3, 3), "lattice_mat"),
+            _ensure_cell(matrix, cell),
             [symbol.strip() for symbol in elements],
-            _ensure_floats(atoms["coords"], (len(elements), 3), "coords"),
-            coords_are_cartesian=_ensure_bool(atoms.get("cartesian", False)),
+            _ensure_floats(coords, (len(elements), 3), places),
+            coords_are_cartesian=cartesian,
         )
     )
+
+
+def _structure_of_sites(content: dict[str, Any]) -> Structure:
+    """Read pymatgen's JSON ourselves: its decoder imports whatever a file names."""
+    from pymatgen.core import Structure
+
+    try:
+        matrix = content["lattice"]["matrix"]
+        species = [
+            {str(kind["element"]): float(kind["occu"]) for kind in site["species"]}
+            for site in content["sites"]
+        ]
+        coords = [site["abc"] for site in content["sites"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"it is not as pymatgen writes a structure ({_cause(error)})"
+        ) from error
+    coords = _ensure_floats(coords, (len(species), 3), "sites.abc")
+    return _checked(Structure(_ensure_cell(matrix, "lattice.matrix"), species, coords))
 
 
 def _ensure_bool(value: Any) -> bool:
@@ -203,17 +311,22 @@ def _ensure_bool(value: Any) -> bool:
     return value
 
 
+def _ensure_cell(value: Any, name: str) -> np.ndarray:
+    matrix = _ensure_floats(value, (3, 3), name)
+    if abs(np.linalg.det(matrix)) < 1e-3:
+        raise InvalidValueError("the cell has no volume")
+    return matrix
+
+
 def _ensure_floats(value: Any, shape: tuple[int, int], name: str) -> np.ndarray:
     try:
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InvalidValueError(f"atoms.{name} is not numeric") from error
+        raise InvalidValueError(f"{name} is not numeric") from error
     if array.shape != shape:
         raise InvalidValueError(
-            f"atoms.{name} must have the shape {shape}; got {array.shape}"
+            f"{name} must have the shape {shape}; got {array.shape}"
         )
     if not np.isfinite(array).all():
-        raise InvalidValueError(f"atoms.{name} is not finite")
-    if name == "lattice_mat" and abs(np.linalg.det(array)) < 1e-3:
-        raise InvalidValueError("the cell has no volume")
+        raise InvalidValueError(f"{name} is not finite")
     return array

@@ -364,8 +364,8 @@ def read_table(path: Path) -> Table:
     Parameters
     ----------
     path : Path
-        ``.json`` is a list of records or a mapping of columns; all others are
-        delimited text with a header.
+        ``.json`` is a list of records, a mapping of columns, or ``columns`` and
+        ``data`` (as in Matbench); all others are delimited text with a header.
 
     Returns
     -------
@@ -407,6 +407,8 @@ def _table_of_rows(rows: list[tuple[int, list[str]]], source: str) -> Table:
 
 
 def _table_of_json(content: Any, source: str) -> Table:
+    if isinstance(content, dict) and {"columns", "data"} <= set(content):
+        content = _records_of_split(content, source)
     if isinstance(content, dict) and all(
         isinstance(column, list | dict) for column in content.values()
     ):
@@ -430,6 +432,21 @@ def _table_of_json(content: Any, source: str) -> Table:
         [[record.get(name) for name in columns] for record in content],
         [f"record {index}" for index in range(1, len(content) + 1)],
     )
+
+
+def _records_of_split(content: dict[str, Any], source: str) -> list[dict[str, Any]]:
+    """Read pandas' orient="split", which is also that of the Matbench files."""
+    columns, rows = content["columns"], content["data"]
+    if not isinstance(columns, list) or not isinstance(rows, list):
+        raise InvalidValueError(
+            f"{source} has columns and data, which must be lists, of names and of rows."
+        )
+    problems = Problems(source, "Each row needs one cell for each column name.")
+    for index, row in enumerate(rows, start=1):
+        if not isinstance(row, list) or len(row) != len(columns):
+            problems.add(f"record {index}", f"expected {len(columns)} cells.")
+    problems.raise_if_any()
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _records_of_columns(content: dict[str, Any], source: str) -> list[dict[str, Any]]:

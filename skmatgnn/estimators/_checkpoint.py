@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from skmatgnn.estimators._net_base import BaseNetEstimator
     from skmatgnn.nets import GraphNet
 
-__all__ = ["CheckpointMixin", "decode_estimator", "encode_estimator", "load_estimator"]
+__all__ = [
+    "CheckpointMixin",
+    "decode_estimator",
+    "encode_estimator",
+    "load_estimator",
+    "read_about",
+    "save_estimator",
+]
 
 _DAMAGE = (
     *(LookupError, TypeError, AttributeError, ValueError, RuntimeError),
@@ -64,14 +71,7 @@ class CheckpointMixin:
         estimator begins with a fresh one. An estimator inside ``pretrained`` is saved
         along, as refitting needs it; ``set_params(pretrained=None)`` leaves it out.
         """
-        encoder = Encoder()
-        config = encode_estimator(self, encoder, "")
-        config["saved_with"] = {
-            "skmatgnn": __version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        }
-        write_checkpoint(_checked_path(path), config, encoder.arrays)
+        save_estimator(self, path)
 
     @classmethod
     def load(cls, path: str | PathLike, *, device: str | None = None) -> Self:
@@ -96,6 +96,60 @@ class CheckpointMixin:
             made by a later version, or holds another estimator.
         """
         return _load(path, device, cls)
+
+
+def save_estimator(
+    estimator: BaseNetEstimator,
+    path: str | PathLike,
+    about: dict[str, Any] | None = None,
+) -> None:
+    """Write a fitted estimator, as its ``save`` does.
+
+    Parameters
+    ----------
+    estimator : estimator
+    path : str or path-like
+    about : dict, optional
+        What else is to be known of it; anything that JSON can hold. `read_about` gives
+        it back, and loading leaves it alone.
+
+    Raises
+    ------
+    InvalidTypeError, NotFittedError, OSError
+        As ``save`` does.
+    """
+    path = _checked_path(path)
+    encoder = Encoder()
+    config = encode_estimator(estimator, encoder, "")
+    config["saved_with"] = {
+        "skmatgnn": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+    if about:
+        config["about"] = about
+    write_checkpoint(path, config, encoder.arrays)
+
+
+def read_about(path: str | PathLike) -> dict[str, Any]:
+    """Read what `save_estimator` was told of the estimator beside itself.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    dict
+        Empty where nothing was.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no such checkpoint.
+    """
+    about = read_checkpoint(_checked_path(path))[0].get("about")
+    return about if isinstance(about, dict) else {}
 
 
 def load_estimator(path: str | PathLike, *, device: str | None = None) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skmatgnn.graphs._upload import upload
 from skmatgnn.nn.ops import Adjacency, LineGraph
+from skmatgnn.utils.capacity import Capacity
 
 if TYPE_CHECKING:
     from skmatgnn.graphs._array import GraphArray
@@ -153,40 +154,88 @@ class DeviceGraphs:
         if rows_on_device is None:
             rows_on_device = torch.from_numpy(rows).to(self.device)
         total = {key: int(value[rows].sum()) for key, value in self._host.items()}
-        lengths = {key: v[rows_on_device] for key, v in self._lengths.items()}
-        return self._assemble(rows_on_device, total, lengths)
+        return self._assemble(rows_on_device, total)
+
+    def capacity(self, rows: np.ndarray) -> Capacity:
+        """Choose the sizes to which a batch is padded, of which there are few.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_graphs,), int64
+
+        Returns
+        -------
+        Capacity
+        """
+        needed = {key: int(value[rows].sum()) for key, value in self._host.items()}
+        usual = {key: value.mean() * len(rows) for key, value in self._host.items()}
+        return Capacity.fitting(len(rows), needed, usual)
+
+    def take_padded(self, rows: Tensor, capacity: Capacity) -> GraphBatch:
+        """Cut out a batch whose shapes do not depend on what is in it.
+
+        Padding atoms belong to a graph of their own after the others and have no
+        edges. Padding edges and triplets end nowhere: no segment contains them, and
+        only the fused kernels, which keep their features at zero, may compute such a
+        batch. Nothing waits for the host, so it can be captured in a CUDA graph.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_graphs,), int64
+        capacity : Capacity
+            As :meth:`capacity` gave it for these rows.
+
+        Returns
+        -------
+        GraphBatch
+            Of ``n_graphs + 1`` graphs.
+        """
+        return self._assemble(rows, capacity.sizes(), padded=True)
 
     def _assemble(
-        self, rows: Tensor, total: dict[str, int], lengths: dict[str, Tensor]
+        self, rows: Tensor, total: dict[str, int], *, padded: bool = False
     ) -> GraphBatch:
+        lengths = {key: value[rows] for key, value in self._lengths.items()}
         node_ptr = _pointers(lengths["nodes"])
-        node_graph = _expand(lengths["nodes"], total["nodes"])
-        nodes = _ragged(self._node_start[rows], node_ptr, node_graph)
         graph_edge_ptr = _pointers(lengths["edges"])
-        edge_graph = _expand(lengths["edges"], total["edges"])
+        node_graph = _expand(lengths["nodes"], total["nodes"], padded)
+        edge_graph = _expand(lengths["edges"], total["edges"], padded)
+        nodes = _ragged(self._node_start[rows], node_ptr, node_graph)
         stored = _ragged(self._edge_start[rows], graph_edge_ptr, edge_graph)
-
-        degree = self._degree[nodes].long()
+        if padded:
+            nodes = _within(nodes, self._numbers)
+            stored = _within(stored, self._sender)
+        numbers, degree = self._numbers[nodes].long(), self._degree[nodes].long()
+        bond_count = self._bond_count[nodes].long()
+        sender = self._sender[stored].long() + node_ptr[edge_graph]
+        reverse = self._reverse[stored].long() + graph_edge_ptr[edge_graph]
+        if padded:
+            is_atom = torch.arange(len(nodes), device=rows.device) < node_ptr[-1]
+            degree, bond_count = degree * is_atom, bond_count * is_atom
+            node_graph = torch.where(is_atom, node_graph, len(rows))
+            node_ptr = torch.cat([node_ptr, node_ptr.new_full((1,), len(nodes))])
+            sender, reverse = _within(sender, nodes), _within(reverse, stored)
         edge_ptr = _pointers(degree)
         edges = Adjacency(
             receiver_ptr=edge_ptr,
-            receiver=_expand(degree, total["edges"]),
-            sender=self._sender[stored].long() + node_ptr[edge_graph],
+            receiver=_expand(degree, total["edges"], padded),
+            sender=sender,
             sender_ptr=edge_ptr,
-            by_sender=self._reverse[stored].long() + graph_edge_ptr[edge_graph],
+            by_sender=reverse,
         )
-        bond_count = self._bond_count[nodes].long()
         return GraphBatch(
             node_ptr=node_ptr,
             node_graph=node_graph,
-            atomic_numbers=self._numbers[nodes].long(),
+            atomic_numbers=numbers,
             edges=edges,
             displacement=self._displacement[stored],
-            triplets=_line_graph(edges, bond_count, total["triplets"]),
+            triplets=_line_graph(edges, bond_count, total["triplets"], padded),
         )
 
 
-def _line_graph(edges: Adjacency, bond_count: Tensor, n_triplets: int) -> LineGraph:
+def _line_graph(
+    edges: Adjacency, bond_count: Tensor, n_triplets: int, padded: bool
+) -> LineGraph:
     """Pairs of bonds that share an atom; bonds are edges short enough for angles.
 
     Bonds are the first ``bond_count[v]`` edges into each atom ``v``. The bond
@@ -198,13 +247,17 @@ def _line_graph(edges: Adjacency, bond_count: Tensor, n_triplets: int) -> LineGr
     is_bond = place < bond_count[edges.receiver]
 
     receiver_ptr = _pointers(bond_count[edges.sender] * is_bond)
-    receiver = _expand(receiver_ptr.diff(), n_triplets)
+    receiver = _expand(receiver_ptr.diff(), n_triplets, padded)
     incoming = _ragged(start[edges.sender], receiver_ptr, receiver)
 
     sender_ptr = _pointers(bond_count[edges.receiver] * is_bond)
-    source = _expand(sender_ptr.diff(), n_triplets)
+    source = _expand(sender_ptr.diff(), n_triplets, padded)
     sibling = _ragged(start[edges.receiver], sender_ptr, source)
+    if padded:
+        incoming, sibling = (_within(x, place) for x in (incoming, sibling))
     by_sender = receiver_ptr[edges.by_sender[sibling]] + place[source]
+    if padded:
+        by_sender = _within(by_sender, source)
     return LineGraph(receiver_ptr, receiver, incoming, sender_ptr, by_sender)
 
 
@@ -214,8 +267,12 @@ def _pointers(lengths: Tensor) -> Tensor:
     return ptr
 
 
-def _expand(lengths: Tensor, total: int) -> Tensor:
+def _expand(lengths: Tensor, total: int, padded: bool) -> Tensor:
+    """Row of each item; what is left of a padded total falls to the last row."""
     rows = torch.arange(len(lengths), device=lengths.device)
+    if padded:
+        surplus = total - lengths.sum()
+        lengths = torch.where(rows == len(rows) - 1, lengths + surplus, lengths)
     return torch.repeat_interleave(rows, lengths, output_size=total)
 
 
@@ -223,6 +280,11 @@ def _ragged(starts: Tensor, ptr: Tensor, row: Tensor) -> Tensor:
     """Concatenate ranges from ``starts`` on; ``row`` is the range of each item."""
     position = torch.arange(len(row), device=row.device)
     return position + (starts - ptr[:-1])[row]
+
+
+def _within(index: Tensor, table: Tensor) -> Tensor:
+    """Let the places of padding point to anything that exists."""
+    return index.clamp(max=len(table) - 1)
 
 
 def _sum_rows(values: np.ndarray, ptr: np.ndarray) -> np.ndarray:

@@ -141,10 +141,6 @@ class StreamedGraphs:
         self._coming = iter(batches)
         self._cut_ahead()
 
-    def __call__(self, rows: np.ndarray, rows_on_device: Tensor) -> GraphBatch:
-        """Do what `take` does."""
-        return self.take(rows, rows_on_device)
-
     def take(
         self, rows: np.ndarray, rows_on_device: Tensor | None = None
     ) -> GraphBatch:

@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 
 from skmatgnn.errors import InvalidValueError
-from skmatgnn.utils.packed_file import read_arrays, write_arrays
+from skmatgnn.utils.packed_file import read_arrays, read_metadata, write_arrays
 
-__all__ = ["UPGRADES", "VERSION", "read_checkpoint", "upgrade", "write_checkpoint"]
+__all__ = [
+    "UPGRADES",
+    "VERSION",
+    "is_checkpoint",
+    "read_checkpoint",
+    "upgrade",
+    "write_checkpoint",
+]
 
 Config = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -48,6 +55,24 @@ def write_checkpoint(path: str | Path, config: Config, arrays: Arrays) -> None:
         "sha256": _digest(VERSION, text, arrays),
     }
     write_arrays(path, arrays, metadata)
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Tell a checkpoint, of whatever version, by its header.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file.
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        return read_metadata(path).get("format") == FORMAT
+    except InvalidValueError:
+        return False
 
 
 def read_checkpoint(path: str | Path) -> tuple[Config, Arrays]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Self
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from skmatgnn.graphs import GraphArray, StreamedGraphs, place_graphs
-from skmatgnn.nn import TokenBatch
+from skmatgnn.nets._device_inputs import DeviceInputs, DeviceTable, DeviceTokens
 
 __all__ = [
     "Batch",
@@ -22,6 +22,7 @@ __all__ = [
     "GraphDataset",
     "GraphIterator",
     "Labels",
+    "PackedDataset",
     "TableDataset",
     "TokenDataset",
 ]
@@ -43,7 +44,6 @@ class Labels:
 
 
 Batch = tuple[Any, Labels]
-TakeRows = Callable[[np.ndarray, Tensor], Any]
 
 
 class DeviceDataset(Dataset, ABC):
@@ -74,7 +74,7 @@ class DeviceDataset(Dataset, ABC):
         self.weight = weight
         self.groups = groups
         self.rows = np.arange(n_samples)
-        self._on_device: dict[tuple[str, torch.dtype], _Packed] = {}
+        self._on_device: dict[tuple[str, torch.dtype], PackedDataset] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -99,7 +99,7 @@ class DeviceDataset(Dataset, ABC):
         part.rows = self.rows[rows]
         return part
 
-    def pack(self, device: torch.device | str, dtype: torch.dtype) -> _Packed:
+    def pack(self, device: torch.device | str, dtype: torch.dtype) -> PackedDataset:
         """Put everything on a device, once.
 
         Parameters
@@ -110,12 +110,11 @@ class DeviceDataset(Dataset, ABC):
 
         Returns
         -------
-        object
-            Whose ``take(rows)`` gives a batch.
+        PackedDataset
         """
         key = (str(device), dtype)
         if key not in self._on_device:
-            self._on_device[key] = _Packed(self, device, dtype)
+            self._on_device[key] = PackedDataset(self, device, dtype)
         return self._on_device[key]
 
     @abstractmethod
@@ -123,12 +122,10 @@ class DeviceDataset(Dataset, ABC):
         """Input of one row, on the host."""
 
     @abstractmethod
-    def _pack_inputs(self, device: torch.device | str, dtype: torch.dtype) -> TakeRows:
-        """Put the inputs on a device; the result cuts batches there.
-
-        It is called with the rows of a batch twice: on the host, where sizes can be
-        looked up without waiting for the device, and on the device.
-        """
+    def _pack_inputs(
+        self, device: torch.device | str, dtype: torch.dtype
+    ) -> DeviceInputs:
+        """Put the inputs on a device; batches are cut there."""
 
 
 class GraphDataset(DeviceDataset):
@@ -161,9 +158,10 @@ class GraphDataset(DeviceDataset):
     def _sample(self, row: int) -> GraphArray:
         return self.graphs[row]
 
-    def _pack_inputs(self, device: torch.device | str, dtype: torch.dtype) -> TakeRows:
-        placed = place_graphs(self.graphs, device, dtype=dtype)
-        return placed if isinstance(placed, StreamedGraphs) else placed.take
+    def _pack_inputs(
+        self, device: torch.device | str, dtype: torch.dtype
+    ) -> DeviceInputs:
+        return place_graphs(self.graphs, device, dtype=dtype)
 
 
 class TokenDataset(DeviceDataset):
@@ -202,25 +200,12 @@ class TokenDataset(DeviceDataset):
         tokens = slice(self.row_ptr[row], self.row_ptr[row + 1])
         return self.atomic_numbers[tokens], self.fractions[tokens]
 
-    def _pack_inputs(self, device: torch.device | str, dtype: torch.dtype) -> TakeRows:
-        numbers = torch.tensor(self.atomic_numbers, dtype=torch.int64, device=device)
-        fractions = torch.tensor(self.fractions, dtype=dtype, device=device)
-        starts, counts = self.row_ptr[:-1], np.diff(self.row_ptr)
-
-        def take(rows: np.ndarray, index: Tensor) -> TokenBatch:
-            del index  # the little arithmetic on a batch's sizes is done on the host
-            count = counts[rows]
-            width = int(count.max())
-            column = np.arange(width)
-            place = np.flatnonzero(column < count[:, None])
-            token = (starts[rows][:, None] + column).ravel()[place]
-            token, place = (
-                torch.from_numpy(array).to(device, non_blocking=True)
-                for array in (token, place)
-            )
-            return TokenBatch(numbers[token], fractions[token], place, len(rows), width)
-
-        return take
+    def _pack_inputs(
+        self, device: torch.device | str, dtype: torch.dtype
+    ) -> DeviceInputs:
+        return DeviceTokens(
+            self.row_ptr, self.atomic_numbers, self.fractions, device, dtype
+        )
 
 
 class TableDataset(DeviceDataset):
@@ -250,22 +235,27 @@ class TableDataset(DeviceDataset):
     def _sample(self, row: int) -> np.ndarray:
         return self.table[row]
 
-    def _pack_inputs(self, device: torch.device | str, dtype: torch.dtype) -> TakeRows:
-        table = torch.tensor(self.table, dtype=dtype, device=device)
-
-        def take(rows: np.ndarray, index: Tensor) -> Tensor:
-            del rows
-            return table[index]
-
-        return take
+    def _pack_inputs(
+        self, device: torch.device | str, dtype: torch.dtype
+    ) -> DeviceInputs:
+        return DeviceTable(self.table, device, dtype)
 
 
-class _Packed:
+class PackedDataset:
+    """Samples on a device.
+
+    Parameters
+    ----------
+    dataset : DeviceDataset
+    device : torch.device or str
+    dtype : torch.dtype
+    """
+
     def __init__(
         self, dataset: DeviceDataset, device: torch.device | str, dtype: torch.dtype
     ) -> None:
         self.device, self.dtype = device, dtype
-        self.take_inputs = dataset._pack_inputs(device, dtype)  # noqa: SLF001
+        self.inputs = dataset._pack_inputs(device, dtype)  # noqa: SLF001
         self.target = self._tensor(dataset.target)
         self.weight = self._tensor(dataset.weight)
 
@@ -275,14 +265,44 @@ class _Packed:
         return torch.tensor(array, dtype=self.dtype, device=self.device)
 
     def take(self, rows: np.ndarray) -> Batch:
+        """Cut out a batch.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64
+
+        Returns
+        -------
+        inputs : object
+        labels : Labels
+        """
         index = torch.from_numpy(rows).to(self.device, non_blocking=True)
+        return self.inputs.take(rows, index), self.labels(index)
+
+    def labels(self, index: Tensor) -> Labels:
+        """Look up targets and weights.
+
+        Parameters
+        ----------
+        index : Tensor of shape (n,), int64
+
+        Returns
+        -------
+        Labels
+        """
         target = None if self.target is None else self.target[index]
         weight = None if self.weight is None else self.weight[index]
-        return self.take_inputs(rows, index), Labels(target, weight)
+        return Labels(target, weight)
 
     def announce(self, batches: list[np.ndarray]) -> None:
-        if isinstance(self.take_inputs, StreamedGraphs):
-            self.take_inputs.announce(batches)
+        """Say which batches will be taken, so that they may be prepared.
+
+        Parameters
+        ----------
+        batches : list of ndarray of int64
+        """
+        if isinstance(self.inputs, StreamedGraphs):
+            self.inputs.announce(batches)
 
 
 class GraphIterator:
@@ -320,12 +340,40 @@ class GraphIterator:
     def __len__(self) -> int:
         return ceil(len(self.dataset) / self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
-        packed = self.dataset.pack(self.device, self.dtype)
+    def pack(self) -> PackedDataset:
+        """Put the dataset on the device, once.
+
+        Returns
+        -------
+        PackedDataset
+        """
+        return self.dataset.pack(self.device, self.dtype)
+
+    def is_resident(self) -> bool:
+        """Whether all inputs are on the device, and batches are cut out there.
+
+        Returns
+        -------
+        bool
+        """
+        return not isinstance(self.pack().inputs, StreamedGraphs)
+
+    def rows(self) -> Iterator[np.ndarray]:
+        """Draw the rows of the batches of one pass.
+
+        Yields
+        ------
+        ndarray of shape (n,), int64
+        """
         rows = self.dataset.rows
         if self.random_state is not None:
             rows = self.random_state.permutation(rows)
-        parts = np.array_split(rows.astype(np.int64), len(self))
-        packed.announce(parts)
-        for part in parts:
-            yield packed.take(part)
+        for part in np.array_split(rows, len(self)):
+            yield np.ascontiguousarray(part, dtype=np.int64)
+
+    def __iter__(self) -> Iterator[Batch]:
+        packed = self.pack()
+        batches = list(self.rows())
+        packed.announce(batches)
+        for rows in batches:
+            yield packed.take(rows)

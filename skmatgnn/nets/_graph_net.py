@@ -17,6 +17,12 @@ from skmatgnn.errors import InvalidValueError
 from skmatgnn.nets._dataset import DeviceDataset, GraphIterator, Labels
 from skmatgnn.nets._fine_tuning import FineTuning, freeze_blocks, rate_factors
 from skmatgnn.nets._precision import module_dtype, numerics
+from skmatgnn.nets._replay import (
+    ReplayedBatch,
+    ReplayIterator,
+    can_replay,
+    own_stream,
+)
 from skmatgnn.nets._seeding import initialize_weights
 from skmatgnn.nn._blocks import Block
 
@@ -213,7 +219,27 @@ class GraphNet(NeuralNet):
         -------
         Tensor of shape ()
         """
-        return self.criterion_(y_pred.to(y_true.target.dtype), y_true)
+        outputs = y_pred[: len(y_true.target)]  # without a graph of padding
+        return self.criterion_(outputs.to(y_true.target.dtype), y_true)
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Compute loss and gradients of a batch, or replay their computation.
+
+        Parameters
+        ----------
+        batch : tuple
+            Inputs and Labels.
+        **fit_params : object
+            Ignored.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``loss`` and ``y_pred``.
+        """
+        if isinstance(batch, ReplayedBatch):
+            return batch.run()
+        return super().train_step_single(batch, **fit_params)
 
     def partial_fit(
         self, X: DeviceDataset, y: Any = None, classes: Any = None, **fit_params: Any
@@ -279,7 +305,7 @@ class GraphNet(NeuralNet):
         train, valid = self.get_split_datasets(X, y)
         n_before = len(self.history)
         try:
-            with self.numerics():
+            with self.numerics(), own_stream(self.device):
                 self._run_epochs(train, valid)
         except KeyboardInterrupt:
             if len(self.history) > n_before and "dur" not in self.history[-1]:
@@ -326,6 +352,9 @@ class GraphNet(NeuralNet):
         datasets = {"dataset_train": train, "dataset_valid": valid}
         iterator_train = self.get_iterator(train, training=True)
         iterator_valid = None if valid is None else self.get_iterator(valid)
+        n_steps = len(iterator_train) * self.planned_epochs_
+        if can_replay(self, n_steps) and iterator_train.is_resident():
+            iterator_train = ReplayIterator(self, iterator_train)
         for _ in range(self.planned_epochs_):
             start = perf_counter()
             self.notify("on_epoch_begin", **datasets)

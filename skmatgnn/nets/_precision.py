@@ -47,8 +47,12 @@ def numerics(precision: str, device: str, n_threads: int | None = 1) -> Iterator
         torch.set_num_threads(n_threads)
     kind = torch.device(device).type
     memory = retained_memory() if kind == "cpu" else nullcontext()
+    # a cache would keep the rounded weights of the first step until the end
     autocast = torch.autocast(
-        kind, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+        kind,
+        dtype=torch.bfloat16,
+        enabled=precision == "bfloat16",
+        cache_enabled=False,
     )
     try:
         with memory, autocast:

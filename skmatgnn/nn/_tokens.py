@@ -21,7 +21,8 @@ class TokenBatch:
         Of each element; they sum to one in each sample.
     place : Tensor of shape (n_tokens,)
         Where each token is in the padded table of ``n_samples`` rows and ``width``
-        columns, read row by row; strictly increasing.
+        columns, read row by row; strictly increasing, but for padding tokens at the
+        end, whose place is behind the table.
     n_samples : int
     width : int
         Most elements in a sample.
@@ -48,9 +49,9 @@ class TokenBatch:
         Tensor of shape (n_samples, width, ...)
             Zero where there is no token.
         """
-        shape = values.shape[1:]
-        table = values.new_zeros(self.n_samples * self.width, *shape)
-        table = table.index_copy(0, self.place, values)
+        shape, size = values.shape[1:], self.n_samples * self.width
+        table = values.new_zeros(size + 1, *shape)
+        table = table.index_copy(0, self.place, values)[:size]
         return table.view(self.n_samples, self.width, *shape)
 
     def unpad(self, table: Tensor) -> Tensor:
@@ -63,8 +64,10 @@ class TokenBatch:
         Returns
         -------
         Tensor of shape (n_tokens, ...)
+            Padding tokens get the last place's, and no gradient of theirs may reach it.
         """
-        return table.flatten(0, 1).index_select(0, self.place)
+        place = self.place.clamp(max=self.n_samples * self.width - 1)
+        return table.flatten(0, 1).index_select(0, place)
 
     def is_token(self) -> Tensor:
         """Tell places with a token from padding.

@@ -268,13 +268,12 @@ class EdgeGatedConv(nn.Module):
         edges : Tensor of shape (n_edges, dim)
             The input where ``update_edges`` is False.
         """
-        receivers, senders = self.receiver(nodes), self.sender(nodes)
         return edge_gated_update(
             nodes,
             edges,
-            senders,
-            receivers,
             graph,
+            sender_map=self.sender,
+            receiver_map=self.receiver,
             edge_map=self.edge,
             node_norm=self.node_norm,
             edge_norm=self.edge_norm,

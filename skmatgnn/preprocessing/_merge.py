@@ -106,7 +106,7 @@ class _Part:
 
     name: str
     items: np.ndarray
-    structures: StructureArray
+    structures: _Reduced
     formulas: list[Formula]
     y: np.ndarray
     excluded: np.ndarray
@@ -116,34 +116,64 @@ class _Part:
         return np.isfinite(self.y) & ~self.excluded
 
 
+class _Reduced:
+    """Structures, and their primitive cells, of which each is found only once."""
+
+    def __init__(self, structures: StructureArray) -> None:
+        self.structures = structures
+        self._cells: dict[int, Any] = {}
+
+    def cell(self, row: int) -> Any:
+        """Find the cell that StructureMatcher would reduce the structure to."""
+        if row not in self._cells:
+            reduced = self.structures[row].get_reduced_structure("niggli")
+            self._cells[row] = reduced.get_primitive_structure()
+        return self._cells[row]
+
+    def same(self, row: int, other: _Reduced, index: int) -> bool:
+        """Tell whether StructureMatcher finds two structures the same."""
+        from pymatgen.analysis.structure_matcher import StructureMatcher
+
+        if self.structures[row] == other.structures[index]:
+            return True
+        a, b = self.cell(row), other.cell(index)
+        return len(a) == len(b) and StructureMatcher().fit(
+            a, b, skip_structure_reduction=True
+        )
+
+
 class _Materials:
     """Numbers of the materials that have come so far."""
 
     def __init__(self, match: str | None) -> None:
         self.match = match
         self.first: list[tuple[_Part, int]] = []
+        self._of_item: dict[int, int] = {}  # one file may hold several properties
         self._of_formula: dict[Formula, list[int]] = {}
 
     def place(self, part: _Part, row: int) -> int:
         """Find the material of a row, or add it."""
-        if self.match is not None:
-            candidates = self._of_formula.setdefault(part.formulas[row], [])
-            for number in candidates:
-                if self.match == "formula" or self._same(number, part, row):
-                    return number
-            candidates.append(len(self.first))
+        if self.match is None:
+            return self._add(part, row)
+        item = id(part.items[row])
+        if item not in self._of_item:
+            self._of_item[item] = self._find(part, int(row))
+        return self._of_item[item]
+
+    def _find(self, part: _Part, row: int) -> int:
+        candidates = self._of_formula.setdefault(part.formulas[row], [])
+        for number in candidates:
+            other, index = self.first[number]
+            if self.match == "formula" or other.structures.same(
+                index, part.structures, row
+            ):
+                return number
+        candidates.append(len(self.first))
+        return self._add(part, row)
+
+    def _add(self, part: _Part, row: int) -> int:
         self.first.append((part, int(row)))
         return len(self.first) - 1
-
-    def _same(self, number: int, part: _Part, row: int) -> bool:
-        other, index = self.first[number]
-        return _same_structure(other.structures[index], part.structures[int(row)])
-
-
-def _same_structure(a: Any, b: Any) -> bool:
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    return a == b or StructureMatcher().fit(a, b)
 
 
 def _require_option(name: str, value: Any, options: tuple) -> None:
@@ -181,7 +211,8 @@ def _read_columns(X: Any, y: Any, name: str) -> _Part:
     items, structures = _unpacked(X)
     require_consistent_length(structures=items, y=numbers)
     excluded = np.zeros(len(items), dtype=bool)
-    return _Part(name, items, structures, _formulas(structures), numbers, excluded)
+    formulas = _formulas(structures)
+    return _Part(name, items, _Reduced(structures), formulas, numbers, excluded)
 
 
 def _unpacked(X: Any) -> tuple[np.ndarray, StructureArray]:
@@ -216,8 +247,9 @@ def _mark_excluded(parts: list[_Part], exclude: Any, exclude_match: str) -> None
         return
     structures = None
     if exclude_match == "structure":
-        structures = _unpacked(exclude)[1]
-        formulas = _formulas(structures)
+        packed = _unpacked(exclude)[1]
+        structures = _Reduced(packed)
+        formulas = _formulas(packed)
     else:
         formulas = _formulas(exclude)
     of_formula: dict[Formula, list[int]] = {}
@@ -228,9 +260,7 @@ def _mark_excluded(parts: list[_Part], exclude: Any, exclude_match: str) -> None
             same = of_formula.get(formula, [])
             part.excluded[row] = bool(same) and (
                 structures is None
-                or any(
-                    _same_structure(structures[i], part.structures[row]) for i in same
-                )
+                or any(part.structures.same(row, structures, i) for i in same)
             )
 
 

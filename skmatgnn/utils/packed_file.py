@@ -13,7 +13,7 @@ import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 
-__all__ = ["DTYPES", "read_arrays", "release_pages", "write_arrays"]
+__all__ = ["DTYPES", "read_arrays", "read_metadata", "release_pages", "write_arrays"]
 
 DTYPES = {
     "F64": "<f8",
@@ -54,9 +54,12 @@ def write_arrays(
     try:
         # NumPy's ascontiguousarray would give a number an axis
         contiguous = {key: np.asarray(a, order="C") for key, a in arrays.items()}
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # save_file makes the file private
         save_file(contiguous, unfinished, metadata=metadata)
+        unfinished.chmod(mode)
         unfinished.replace(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         unfinished.unlink(missing_ok=True)
         raise OSError(f"{path} could not be written: {error}") from error
     except BaseException:
@@ -117,6 +120,30 @@ def release_pages(array: np.ndarray) -> None:
         base = base.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Read the metadata alone.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    InvalidValueError
+        If the file has no header of the safetensors format.
+    """
+    try:
+        return dict(_read_header(Path(path))[0].get("__metadata__", {}))
+    except _DAMAGE as error:
+        raise InvalidValueError(
+            f"{path} is damaged or not in the safetensors format: {error}."
+        ) from error
 
 
 def _read_header(path: Path) -> tuple[dict, int]:

@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
-from skmatgnn.datasets import make_crystals
+from skmatgnn.cli import main
+from skmatgnn.datasets import load_id_prop, make_crystals
 
 ALKALI = ["Li", "Na", "K", "Rb", "Cs"]
 METALS = ["Fe", "Co", "Ni", "Mn", "Ti", "Al"]
@@ -32,6 +35,42 @@ def crystal_folder(tmp_path_factory):
         rows.append(f"c{index},{volume}")
     (folder / "id_prop.csv").write_text("\n".join(rows) + "\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def crystal_table(crystal_folder):
+    """The crystals of the folder as JSON, with a further property of every second."""
+    crystals = load_id_prop(crystal_folder)
+    rows = [
+        {
+            "structure": crystal.as_dict(),
+            "volume": volume,
+            "density": crystal.density if index % 2 else None,
+        }
+        for index, (crystal, volume) in enumerate(
+            zip(crystals.data, crystals.target.tolist(), strict=True)
+        )
+    ]
+    path = crystal_folder.with_name("crystals.json")
+    path.write_text(json.dumps(rows))
+    return path
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Run a command that must fail with one message and change nothing."""
+
+    def run(*arguments):
+        before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+        code = main([*map(str, arguments), "--quiet"])
+        captured = capsys.readouterr()
+        assert code == 2
+        assert captured.out == ""
+        assert captured.err.count("skmatgnn: error: ") == 1
+        assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
+        return captured.err
+
+    return run
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ import pickle
 import numpy as np
 import pytest
 
+from skmatgnn import CGCNNClassifier, CGCNNRegressor, load_estimator
 from skmatgnn.cli import _fit, _predict, main
 from skmatgnn.cli._model_file import MAGIC, read_model
+from skmatgnn.datasets import load_id_prop
 from skmatgnn.estimators.composition import make_rf_magpie
 
 FAST = ["--n-estimators", "10", "--quiet"]
@@ -126,6 +128,58 @@ def test_fit__network_for_formulas__predicts_and_copes_with_unknown_targets(
     assert len(set(values)) > 20
 
 
+def test_fit__network__writes_a_checkpoint_that_python_loads_without_pickle(
+    network_file, crystal_folder, tmp_path
+):
+    out = tmp_path / "p.csv"
+    arguments = ["predict", str(network_file), str(crystal_folder / "c3.cif")]
+    assert main([*arguments, "--out", str(out), "--quiet"]) == 0
+    loaded = load_estimator(network_file)
+    crystal = load_id_prop(crystal_folder).data[3]
+    expected = loaded.predict([crystal])[0]
+    assert float(predictions(out)[0]["predicted_volume"]) == pytest.approx(expected)
+    assert network_file.read_bytes()[8:9] == b"{"
+
+
+def test_predict__checkpoint_of_save__has_names_of_its_own(crystal_folder, tmp_path):
+    crystals = load_id_prop(crystal_folder)
+    model = CGCNNRegressor(max_epochs=1, random_state=0, device="cpu")
+    model.fit(crystals.data, np.column_stack([crystals.target, crystals.target]))
+    path, out = tmp_path / "m.safetensors", tmp_path / "p.csv"
+    model.save(path)
+    assert main(["predict", str(path), str(crystal_folder), "--out", str(out)]) == 0
+    header = ["id", "formula", "predicted_target_0", "predicted_target_1"]
+    assert list(predictions(out)[0]) == header
+
+
+def test_predict__checkpoint_of_a_classifier__gives_labels(crystal_folder, tmp_path):
+    crystals = load_id_prop(crystal_folder)
+    labels = np.where(crystals.target > np.median(crystals.target), "large", "small")
+    model = CGCNNClassifier(max_epochs=1, random_state=0, device="cpu")
+    path, out = tmp_path / "m.safetensors", tmp_path / "p.csv"
+    model.fit(crystals.data, labels).save(path)
+    assert main(["predict", str(path), str(crystal_folder), "--out", str(out)]) == 0
+    got = {row["id"]: row["predicted_target"] for row in predictions(out)}
+    expected = dict(zip(crystals.ids, model.predict(crystals.data), strict=True))
+    assert got == {f"{name}.cif": label for name, label in expected.items()}
+
+
+def test_fit__table_of_structures__equals_the_folder(
+    crystal_folder, crystal_table, tmp_path
+):
+    arguments = ["--model", "cgcnn", "--max-epochs", "1", "--device", "cpu", "--quiet"]
+    found = []
+    for number, data in enumerate((crystal_folder, crystal_table)):
+        model, out = tmp_path / f"m{number}", tmp_path / f"{number}.csv"
+        target = ["--target", "volume", "--out", str(model)]
+        assert main(["fit", str(data), *target, *arguments]) == 0
+        assert main(["predict", str(model), str(crystal_table), "--out", str(out)]) == 0
+        found.append(predictions(out))
+    assert [row["id"] for row in found[1]] == [str(i) for i in range(1, 25)]
+    volumes = [[float(row["predicted_volume"]) for row in rows] for rows in found]
+    np.testing.assert_allclose(*volumes, rtol=1e-4)
+
+
 def test_predict__poscar__is_read_too(network_file, crystal_folder, tmp_path):
     from pymatgen.core import Structure
 
@@ -179,21 +233,6 @@ def test_fit__interrupted_training__writes_the_best_model_and_exits_130(
     code = main(["fit", str(crystal_folder), *arguments, "--device", "cpu", "--quiet"])
     assert code == 130
     assert read_model(model)[1].model == "cgcnn"
-
-
-@pytest.fixture
-def refused(tmp_path, capsys):
-    def run(*arguments):
-        before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
-        code = main([*map(str, arguments), "--quiet"])
-        captured = capsys.readouterr()
-        assert code == 2
-        assert captured.out == ""
-        assert captured.err.count("skmatgnn: error: ") == 1
-        assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
-        return captured.err
-
-    return run
 
 
 def fit_arguments(data, out, model="rf_magpie"):
@@ -268,7 +307,7 @@ def test_predict__no_model_file__is_never_unpickled(refused, oxides, tmp_path):
     bomb = tmp_path / "bomb.pkl"
     bomb.write_bytes(pickle.dumps(Bomb()))
     message = refused("predict", bomb, oxides, "--out", tmp_path / "p.csv")
-    assert "is no model file of `skmatgnn fit`; it is not opened" in message
+    assert "is no model file of `skmatgnn fit`, and no checkpoint; it is not" in message
     assert "no model file" in refused("predict", tmp_path / "nope", oxides)
 
 

@@ -21,14 +21,16 @@ def test_version__is_the_package_version(capsys):
     assert capsys.readouterr().out == f"skmatgnn {skmatgnn.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["benchmark", "fit", "predict"])
+@pytest.mark.parametrize(
+    "command", ["benchmark", "fit", "predict", "pretrain", "finetune"]
+)
 def test_help__has_examples_and_exits_with_0(command, capsys):
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "examples:" in shown
     assert f"skmatgnn {command}" in shown
-    if command != "benchmark":
-        assert "a model file is a pickle" in shown
+    if command in ("fit", "predict"):
+        assert "A forest (rf_magpie) is a pickle" in shown
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,13 @@ def test_help__has_examples_and_exits_with_0(command, capsys):
         (["benchmark", "--n-jobs", "0"], "number of cores, or -1"),
         (["benchmark", "--random-state", "4294967296"], "from 0 to 4294967295"),
         (["fit", "x.csv"], "required: --model, --out"),
+        (["pretrain", "--out", "x"], "required: --property"),
+        (["pretrain", "--property", "gap"], "NAME=PATH or NAME=PATH:COLUMN"),
+        (["pretrain", "--property", "gap="], "NAME=PATH or NAME=PATH:COLUMN"),
+        (["pretrain", "--match", "x"], "invalid choice: 'x'"),
+        (["finetune", "x", "--out", "y"], "required: --pretrained"),
+        (["finetune", "x", "--param", "lr"], "expected NAME=VALUE; got 'lr'"),
+        (["finetune", "x", "--fine-tuning", "all"], "invalid choice: 'all'"),
     ],
 )
 def test_bad_arguments__one_message_and_exit_code_2(arguments, message, capsys):

@@ -8,6 +8,7 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from skmatgnn.graphs import DeviceGraphs, GraphArray, GraphBatch, StructureToGraph
+from skmatgnn.utils.capacity import Capacity
 
 
 @pytest.fixture(params=["all", "three_body", "sparse", "no_edges"])
@@ -151,3 +152,47 @@ def test_line_graph__one_atom_cell__its_own_images_are_neighbours():
     batch = GraphBatch.from_graphs(graphs)
     assert batch.edges.n_edges == 6
     assert batch.triplets.n_edges == 36
+
+
+def test_padded_batch__real_part__equals_the_batch_without(graphs):
+    packed, rows = DeviceGraphs(graphs, "cpu"), np.array([6, 0, 3])
+    plain = packed.take(rows)
+    capacity = packed.capacity(rows)
+    padded = packed.take_padded(torch.from_numpy(rows), capacity)
+    sizes = capacity.sizes()
+    n, n_atoms = len(plain), len(plain.atomic_numbers)
+    assert len(padded) == n + 1
+    assert len(padded.atomic_numbers) == sizes["nodes"] > n_atoms
+    assert padded.node_ptr.tolist() == [*plain.node_ptr.tolist(), sizes["nodes"]]
+    assert torch.equal(padded.node_graph[:n_atoms], plain.node_graph)
+    assert (padded.node_graph[n_atoms:] == n).all()
+    assert torch.equal(padded.atomic_numbers[:n_atoms], plain.atomic_numbers)
+    n_edges = plain.edges.n_edges
+    assert torch.equal(padded.displacement[:n_edges], plain.displacement)
+    for kind in ("edges", "triplets"):
+        found, expected = getattr(padded, kind), getattr(plain, kind)
+        assert found.n_edges == sizes[kind] > expected.n_edges
+        assert found.n_nodes == (sizes["nodes"] if kind == "edges" else sizes["edges"])
+        for name in ("receiver", "sender", "by_sender"):
+            values = getattr(found, name)
+            real = getattr(expected, name)
+            assert torch.equal(values[: expected.n_edges], real), name
+            limit = found.n_edges if name == "by_sender" else found.n_nodes
+            assert ((values >= 0) & (values < limit)).all(), name
+        for name in ("receiver_ptr", "sender_ptr"):
+            values = getattr(found, name)
+            assert torch.equal(values[: expected.n_nodes + 1], getattr(expected, name))
+            assert (values[expected.n_nodes :] == expected.n_edges).all()
+
+
+def test_capacity__batches_of_like_size__have_few_shapes():
+    rng = np.random.default_rng(0)
+    usual = {"nodes": 640.0, "edges": 8000.0}
+    found = set()
+    for scale in rng.normal(1, 0.1, size=500):
+        needed = {kind: int(rows * scale) for kind, rows in usual.items()}
+        capacity = Capacity.fitting(64, needed, usual)
+        found.add(capacity)
+        for kind, size in capacity.sizes().items():
+            assert needed[kind] < size < 1.1 * needed[kind] + 16
+    assert 4 < len(found) < 16

@@ -436,3 +436,13 @@ def test_best_model__pickled_net__carries_no_copy_of_the_weights(make_net, datas
     assert isinstance(best, BestModel)
     assert best.state_ is None
     assert dict(net.callbacks_)["cycle"].scheduler_ is None
+
+
+def test_numerics__bfloat16__weights_changed_within_are_used():
+    layer, x = torch.nn.Linear(4, 4), torch.ones(2, 4)
+    with numerics("bfloat16", "cpu"):
+        before = layer(x).detach()
+        with torch.no_grad():
+            layer.weight.add_(1.0)
+        after = layer(x).detach()
+    torch.testing.assert_close(after, before + 4, rtol=0.02, atol=0.05)

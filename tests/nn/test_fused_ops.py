@@ -15,8 +15,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
 from torch import nn
 
+from skmatgnn.graphs import DeviceGraphs, StructureToGraph
 from skmatgnn.nn import ALIGNN
 from skmatgnn.nn.layers import EdgeGatedConv, NormedLinear
 from skmatgnn.nn.ops import (
@@ -27,6 +29,7 @@ from skmatgnn.nn.ops import (
     kernels,
     norm_silu,
 )
+from skmatgnn.utils.capacity import Capacity
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HAS_TRITON = find_spec("triton") is not None
@@ -121,7 +124,9 @@ def relative_errors(found, expected):
 def check(case, dtype=torch.float32):
     expected = compute(case, "reference", torch.float64, "cpu")
     errors = relative_errors(compute(case, "triton", dtype), expected)
-    assert max(errors.values()) < TOLERANCE[dtype], errors
+    # a row of one number has no spread: what is left of its gradient is rounding
+    tolerance = 1e-3 if case.conv.dim == 1 else TOLERANCE[dtype]
+    assert max(errors.values()) < tolerance, errors
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
@@ -129,8 +134,9 @@ def check(case, dtype=torch.float32):
 def test_kernels__interpreted_in_a_process_of_their_own__pass_the_tests_below():
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    plugins = ["-p", "no:randomly", "-p", "no:benchmark"]
     result = subprocess.run(  # noqa: S603 - our own interpreter
-        [*command, "-p", "no:randomly", "-rs", __file__],
+        [*command, *plugins, "-rs", __file__],
         env=environment,
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -210,7 +216,7 @@ def test_fused__against_plain_in_float32__no_less_exact():
 def test_fused__inputs_and_parameters_frozen__others_get_the_same_gradients():
     case = make_case(DEGREES["ragged"], 20)
     whole = compute(case, "triton", torch.float32)
-    for part in ("sender", "receiver", "edge", "edge_norm"):
+    for part in ("sender", "receiver", "edge", "edge_norm", "node_norm"):
         getattr(case.conv, part).requires_grad_(False)
         graph = case.graph.to(DEVICE)
         nodes, edges, *weights = (row.to(DEVICE) for row in case.rows)
@@ -330,6 +336,35 @@ def test_fused__alignn_on_crystals__equals_float64():
     assert max(errors.values()) < 1e-4, errors
 
 
+@kernel_test
+def test_fused__padded_batch__equals_float64_without_padding(monkeypatch):
+    empty = torch.empty_like
+
+    def dirty(*args, **kwargs):  # memory that somebody left
+        found = empty(*args, **kwargs)
+        return found.fill_(torch.nan) if found.is_floating_point() else found
+
+    graphs, rows = make_graphs(), torch.tensor([1, 0, 1])
+    found = {}
+    for choice, dtype in (("reference", torch.float64), ("triton", torch.float32)):
+        model = make_alignn(DEVICE, dtype, n_alignn_layers=2, n_gcn_layers=2)
+        packed = DeviceGraphs(graphs, DEVICE, dtype=dtype)
+        batch = packed.take(rows.numpy())
+        if choice == "triton":
+            usual = packed.capacity(rows.numpy()).sizes()
+            sizes = tuple((kind, n + 30) for kind, n in usual.items())
+            batch = packed.take_padded(rows.to(DEVICE), Capacity(3, sizes))
+            assert batch.triplets.n_edges > batch.triplets.receiver_ptr[-1] + 20
+            monkeypatch.setattr(torch, "empty_like", dirty)
+        with kernels(choice):
+            output = model(batch)[:3]
+            output.square().sum().backward()
+        grads = {n: p.grad.cpu() for n, p in model.named_parameters()}
+        found[choice] = {"new_nodes": output.detach().cpu(), **grads}
+    errors = relative_errors(found["triton"], found["reference"])
+    assert max(errors.values()) < 1e-4, errors
+
+
 def make_alignn(device, dtype, hidden_dim=16, **options):
     torch.manual_seed(0)
     table = torch.randn(97, 9)
@@ -337,18 +372,17 @@ def make_alignn(device, dtype, hidden_dim=16, **options):
     return model.to(device, dtype)
 
 
-def make_batch(device):
+def make_graphs():
     """Rock salt and a body-centred metal, angles between the shorter bonds only."""
-    from pymatgen.core import Lattice, Structure
-
-    from skmatgnn.graphs import DeviceGraphs, StructureToGraph
-
     cells = [
         Structure(Lattice.cubic(4.1), ["Cs", "Cl"], [[0] * 3, [0.5, 0.52, 0.49]]),
         Structure(Lattice.cubic(3.2), ["W"], [[0] * 3]),
     ]
-    graphs = StructureToGraph(max_neighbors=8, three_body_cutoff=3.7).transform(cells)
-    rows = torch.arange(2).numpy()
+    return StructureToGraph(max_neighbors=8, three_body_cutoff=3.7).transform(cells)
+
+
+def make_batch(device):
+    graphs, rows = make_graphs(), torch.arange(2).numpy()
     return lambda dtype: DeviceGraphs(graphs, device, dtype=dtype).take(rows)
 
 
@@ -386,12 +420,20 @@ def test_kernels__unknown_choice__raises(monkeypatch):
 
 
 def run_door(dtype, dim=4):
-    x = torch.zeros(3, dim, dtype=dtype)
-    both, graph = x.repeat(1, 2), make_graph([1, 2, 0])
-    modules = {"edge_map": nn.Linear(dim, dim, dtype=dtype), "edge_norm": None}
-    modules["node_norm"] = nn.LayerNorm(dim, dtype=dtype)
-    options = {"eps": 1e-6, "edge_messages": False}
-    return edge_gated_update(x, x, both, both, graph, **modules, **options)
+    x, graph = torch.zeros(3, dim, dtype=dtype), make_graph([1, 2, 0])
+    wide = nn.Linear(dim, 2 * dim, dtype=dtype)
+    return edge_gated_update(
+        x,
+        x,
+        graph,
+        sender_map=wide,
+        receiver_map=wide,
+        edge_map=nn.Linear(dim, dim, dtype=dtype),
+        node_norm=nn.LayerNorm(dim, dtype=dtype),
+        edge_norm=None,
+        eps=1e-6,
+        edge_messages=False,
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from skmatgnn.datasets import make_crystals
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.preprocessing import StructureArray, merge_properties
 
@@ -153,3 +154,38 @@ def test_merge__bad_input__is_refused(datasets, parameters, error, message, salt
     ]
     with pytest.raises(error, match=message):
         merge_properties(given, **parameters)
+
+
+def test_merge__two_properties_of_the_same_objects__compares_no_structures(monkeypatch):
+    from pymatgen.analysis import structure_matcher
+
+    X = list(make_crystals(6, random_state=0).data)
+    copies = [*X, *(x.copy() for x in X[:1])]
+
+    def called(*_, **__):
+        raise AssertionError("structures were compared")
+
+    monkeypatch.setattr(structure_matcher.StructureMatcher, "fit", called)
+    y = np.arange(7.0)
+    table = merge_properties([(copies, y, "a"), (X, y[:6], "b")], match="structure")
+    assert table.target.shape == (6, 2)
+    assert table.target["a"][0] == 3.0  # of the first and of its copy
+    assert table.target["b"].tolist() == y[:6].tolist()
+
+
+def test_merge__cells_of_other_size_and_shape__are_reduced_to_the_same_material():
+    (cell,) = make_crystals(1, prototypes=["perovskite"], random_state=0).data
+    skewed = (cell * (1, 1, 2)).copy()
+    skewed.make_supercell([[1, 1, 0], [0, 1, 0], [0, 0, 1]])
+    strained = cell.copy()
+    strained.apply_strain([1.0, 0.0, 0.0])
+    table = merge_properties(
+        [([cell, strained], [1.0, 2.0], "a"), ([skewed], [3.0], "b")], match="structure"
+    )
+    np.testing.assert_array_equal(table.target, [[1.0, 3.0], [2.0, np.nan]])
+    exclude = merge_properties(
+        [([cell, strained], [1.0, 2.0], "a")],
+        exclude=[skewed],
+        exclude_match="structure",
+    )
+    assert exclude.target["a"].tolist() == [2.0]

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from skmatgnn.errors import InvalidValueError
-from skmatgnn.utils.packed_file import read_arrays, write_arrays
+from skmatgnn.utils.packed_file import read_arrays, read_metadata, write_arrays
 
 ARRAYS = {
     "a": np.arange(7, dtype=np.int64),
@@ -83,3 +83,17 @@ def test_read__random_bytes_in_the_header__raise_our_error_or_change_nothing(pat
         except InvalidValueError:
             continue
         assert all(isinstance(array, np.ndarray) for array in arrays.values())
+
+
+def test_write__file__has_the_mode_of_any_other(tmp_path):
+    other = tmp_path / "other"
+    other.touch()
+    write_arrays(tmp_path / "x", {"a": np.zeros(2)}, {})
+    assert (tmp_path / "x").stat().st_mode == other.stat().st_mode
+
+
+def test_metadata__is_read_without_the_arrays(tmp_path):
+    write_arrays(tmp_path / "x", {"a": np.zeros(2)}, {"format": "mine"})
+    assert read_metadata(tmp_path / "x") == {"format": "mine"}
+    with pytest.raises(InvalidValueError, match="not in the safetensors format"):
+        read_metadata(__file__)

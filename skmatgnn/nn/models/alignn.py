@@ -16,7 +16,7 @@ from skmatgnn.nn.layers import (
     GaussianBasis,
     NormedLinear,
 )
-from skmatgnn.nn.ops import segment_mean
+from skmatgnn.nn.ops import is_layer_norm, segment_mean, use_kernels
 
 __all__ = ["ALIGNN", "ALIGNNLayer"]
 
@@ -155,6 +155,16 @@ class ALIGNN(nn.Module):
             for i in range(n_gcn_layers)
         )
         self.head = nn.Linear(hidden_dim, n_outputs)
+
+    def accepts_padding(self) -> bool:
+        """Whether rows that no segment contains leave all others' results alone.
+
+        Returns
+        -------
+        bool
+        """
+        linear, norm, _ = self.atom_embedding
+        return is_layer_norm(norm) and use_kernels(linear.weight, linear.out_features)
 
     def blocks(self) -> list[Block]:
         """Name the parts of the network, from the input to the head.

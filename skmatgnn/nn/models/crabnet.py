@@ -256,6 +256,15 @@ class CrabNet(nn.Module):
         # one output more is the gate
         self.head = ResidualHead(widths, n_outputs * (1 + uncertainty) + 1)
 
+    def accepts_padding(self) -> bool:
+        """Whether rows that no segment contains leave all others' results alone.
+
+        Returns
+        -------
+        bool
+        """
+        return True
+
     def blocks(self) -> list[Block]:
         """Name the parts of the network, from the input to the head.
 

@@ -151,6 +151,15 @@ class MODNet(nn.Module):
             MemberLinear(n_members, widths[4], target_dim) for _ in range(n_targets)
         )
 
+    def accepts_padding(self) -> bool:
+        """Say that batches need none and can be captured.
+
+        Returns
+        -------
+        bool
+        """
+        return True
+
     def forward(self, features: Tensor) -> Tensor:
         """Predict all targets.
 

@@ -8,9 +8,9 @@ where :func:`kernels` says.
 """
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
-from skmatgnn.nn.ops._choice import kernels
+from skmatgnn.nn.ops._choice import kernels, use_kernels
 from skmatgnn.nn.ops._edge_gated import edge_gated_update
-from skmatgnn.nn.ops._norm_silu import norm_silu
+from skmatgnn.nn.ops._norm_silu import is_layer_norm, norm_silu
 from skmatgnn.nn.ops.reference import (
     gather_receivers,
     gather_senders,
@@ -24,8 +24,10 @@ __all__ = [
     "edge_gated_update",
     "gather_receivers",
     "gather_senders",
+    "is_layer_norm",
     "kernels",
     "norm_silu",
     "segment_mean",
     "segment_sum",
+    "use_kernels",
 ]

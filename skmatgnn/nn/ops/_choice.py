@@ -18,7 +18,7 @@ __all__ = ["kernels", "use_kernels"]
 CHOICES = ("auto", "reference", "triton")
 VARIABLE = "SKMATGNN_KERNELS"
 DTYPES = (torch.float32, torch.bfloat16)
-DEFAULT = "reference"  # until the kernels have been measured on a GPU
+DEFAULT = "auto"
 MAX_DIM = 2048  # a row of features has to fit into one program's registers
 
 _forced: ContextVar[str | None] = ContextVar("skmatgnn_kernels", default=None)
@@ -28,7 +28,7 @@ _forced: ContextVar[str | None] = ContextVar("skmatgnn_kernels", default=None)
 def kernels(choice: str) -> Iterator[None]:
     """Choose what computes the convolutions, in place of ``SKMATGNN_KERNELS``.
 
-    Without either it is ``"reference"``.
+    Without either it is ``"auto"``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The edge-gated convolution after its linear maps: the door and the reference."""
+"""The edge-gated convolution: the door and the reference."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ __all__ = ["edge_gated_update"]
 def edge_gated_update(
     nodes: Tensor,
     edges: Tensor,
-    senders: Tensor,
-    receivers: Tensor,
     graph: Adjacency,
     *,
+    sender_map: nn.Linear,
+    receiver_map: nn.Linear,
     edge_map: nn.Linear,
     node_norm: nn.Module,
     edge_norm: nn.Module | None,
     eps: float,
     edge_messages: bool,
 ) -> tuple[Tensor, Tensor]:
-    r"""Gate, sum over neighbours, normalise, activate and add to nodes and edges.
+    r"""Map, gate, sum over neighbours, normalise, activate, add to nodes and edges.
 
     Plain torch, or fused Triton kernels where :func:`~skmatgnn.nn.ops.kernels` says
-    so. The kernels store per edge in the format of ``senders`` (that of autocast, if
-    it is on) and add in float32; they read and write each array once and are
-    deterministic.
+    so. The kernels store rows of features in the format of autocast, if it is on, or
+    else in that of ``nodes``, and add in float32; they read and write each array once
+    and are deterministic.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ def edge_gated_update(
         :math:`h`.
     edges : Tensor of shape (n_edges, d)
         :math:`e`.
-    senders : Tensor of shape (n_nodes, 2 d)
-        :math:`A h` and :math:`V h`: gates and messages that the nodes send.
-    receivers : Tensor of shape (n_nodes, 2 d)
-        :math:`B h` and :math:`U h`: gates and updates of the nodes themselves.
     graph : Adjacency
+    sender_map : torch.nn.Linear
+        :math:`A` and :math:`V`: gates and messages that the nodes send.
+    receiver_map : torch.nn.Linear
+        :math:`B` and :math:`U`: gates and updates of the nodes themselves.
     edge_map : torch.nn.Linear
         :math:`C`.
     node_norm : torch.nn.Module
@@ -63,16 +63,16 @@ def edge_gated_update(
     --------
     skmatgnn.nn.layers.EdgeGatedConv : The equations.
     """
-    if use_kernels(senders, nodes.shape[1]):
+    if use_kernels(edge_map.weight, nodes.shape[1]):
         from skmatgnn.nn.ops.fused import fused_update as compute
     else:
         compute = _reference_update
     return compute(
         nodes,
         edges,
-        senders,
-        receivers,
         graph,
+        sender_map=sender_map,
+        receiver_map=receiver_map,
         edge_map=edge_map,
         node_norm=node_norm,
         edge_norm=edge_norm,
@@ -84,10 +84,10 @@ def edge_gated_update(
 def _reference_update(
     nodes: Tensor,
     edges: Tensor,
-    senders: Tensor,
-    receivers: Tensor,
     graph: Adjacency,
     *,
+    sender_map: nn.Linear,
+    receiver_map: nn.Linear,
     edge_map: nn.Linear,
     node_norm: nn.Module,
     edge_norm: nn.Module | None,
@@ -95,8 +95,8 @@ def _reference_update(
     edge_messages: bool,
 ) -> tuple[Tensor, Tensor]:
     dim = nodes.shape[1]
-    gate_i, update = receivers.split(dim, dim=1)
-    gate_j, message = senders.split(dim, dim=1)
+    gate_i, update = receiver_map(nodes).split(dim, dim=1)
+    gate_j, message = sender_map(nodes).split(dim, dim=1)
     logits = edge_map(edges)
     logits += gather_senders(gate_j, graph)  # in place: one large array fewer
     logits += gather_receivers(gate_i, graph)

@@ -9,7 +9,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from skmatgnn.nn.ops._triton_parts import load_tile, norm_silu_backward
+from skmatgnn.nn.ops._triton_parts import (
+    clear_padding,
+    load_sources,
+    load_tile,
+    norm_silu_backward,
+)
 
 __all__ = ["receiver_kernel", "sender_kernel"]
 
@@ -17,8 +22,7 @@ __all__ = ["receiver_kernel", "sender_kernel"]
 @triton.jit
 def receiver_kernel(
     mapped,
-    senders,
-    receivers,
+    both,
     ptr,
     sender,
     node_weight,
@@ -30,10 +34,11 @@ def receiver_kernel(
     grad_nodes,
     grad_edges,
     grad_mapped,
-    grad_receivers,
+    grad_both,
     scaled,
     partial,
     n_nodes,
+    n_edges,
     node_eps,
     edge_eps,
     D: tl.constexpr,
@@ -44,7 +49,7 @@ def receiver_kernel(
     MESSAGES: tl.constexpr,
     CONSECUTIVE: tl.constexpr,
 ):
-    """Gradients by logits and receiver rows.
+    """Gradients by logits and by the two rows of each receiver.
 
     ``scaled`` is the gradient of each node's numerator, which the sender kernel
     reads. A program takes every so many-th node and writes one row of ``partial``:
@@ -61,7 +66,7 @@ def receiver_kernel(
         mean = load_tile(ratio + node * D, cols, keep)
         grad = load_tile(grad_nodes + node * D, cols, keep)
         if NORM:
-            update = load_tile(receivers + node * 2 * D + D, cols, keep) + mean
+            update = load_tile(both + node * 4 * D + 3 * D, cols, keep) + mean
             weight = load_tile(node_weight, cols, keep)
             bias = load_tile(node_bias, cols, keep)
             grad, of_weight, of_bias = norm_silu_backward(
@@ -69,18 +74,19 @@ def receiver_kernel(
             )
             by_weight += of_weight
             by_bias += of_bias
-        tl.store(grad_receivers + node * 2 * D + D + cols, grad, mask=keep)
+        rows = grad_both + node * 4 * D + 2 * D + cols
+        tl.store(rows + D, grad, mask=keep)
         grad *= load_tile(inverse + node * D, cols, keep)
         tl.store(scaled + node * D + cols, grad, mask=keep)
         begin = tl.load(ptr + node)
         degree = (tl.load(ptr + node + 1) - begin).to(tl.int32)
         by_gate, by_edge_weight, by_edge_bias = _segment(
             mapped + begin * D,
-            senders,
+            both,
             sender + begin,
             grad_edges + begin * D if EDGES else None,
             grad_mapped + begin * D,
-            load_tile(receivers + node * 2 * D, cols, keep),
+            load_tile(both + node * 4 * D + 2 * D, cols, keep),
             edge_weight,
             edge_bias,
             mean,
@@ -97,7 +103,8 @@ def receiver_kernel(
             MESSAGES,
             CONSECUTIVE,
         )
-        tl.store(grad_receivers + node * 2 * D + cols, by_gate, mask=keep)
+        tl.store(rows, by_gate, mask=keep)
+    clear_padding(grad_mapped, tl.load(ptr + n_nodes), n_edges, D, BLOCK_D)
     if NORM:
         out = partial + tl.program_id(0) * 4 * D + cols
         tl.store(out, by_weight, mask=keep)
@@ -109,7 +116,7 @@ def receiver_kernel(
 @triton.jit
 def _segment(
     mapped,
-    senders,
+    both,
     sender,
     grad_edges,
     grad_mapped,
@@ -133,8 +140,6 @@ def _segment(
     """Gradients by the logits of the edges into one node, and their sum."""
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    if CONSECUTIVE:
-        first = tl.load(sender, mask=degree > 0, other=0)
     if EDGES and NORM:
         weight = load_tile(edge_weight, cols, keep)
         bias = load_tile(edge_bias, cols, keep)
@@ -143,15 +148,12 @@ def _segment(
         row = start + tl.arange(0, BLOCK_E)
         inside = row < degree
         mask = inside[:, None] & keep
-        if CONSECUTIVE:
-            source = first + row
-        else:
-            source = tl.load(sender + row, mask=inside, other=0)
+        source = load_sources(sender, row, inside, CONSECUTIVE)
         own = row[:, None] * D + cols
-        gathered = source[:, None] * (2 * D) + cols
+        gathered = source[:, None] * (4 * D) + cols
         logits = load_tile(mapped, own, mask) + gate_i
-        logits += load_tile(senders, gathered, mask)
-        message = load_tile(senders + D, gathered, mask)
+        logits += load_tile(both, gathered, mask)
+        message = load_tile(both + D, gathered, mask)
         if MESSAGES:
             message += logits
         gate = tl.sigmoid(logits)
@@ -175,14 +177,13 @@ def _segment(
 @triton.jit
 def sender_kernel(
     mapped,
-    senders,
-    receivers,
+    both,
     ptr,
     by_sender,
     receiver,
     grad_mapped,
     scaled,
-    grad_senders,
+    grad_both,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
@@ -191,7 +192,7 @@ def sender_kernel(
     node = tl.program_id(0).to(tl.int64)
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    gate_j = load_tile(senders + node * 2 * D, cols, keep)
+    gate_j = load_tile(both + node * 4 * D, cols, keep)
     begin = tl.load(ptr + node)
     degree = (tl.load(ptr + node + 1) - begin).to(tl.int32)
     by_gate = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
@@ -204,10 +205,10 @@ def sender_kernel(
         target = tl.load(receiver + edge, mask=inside, other=0)
         own = edge[:, None] * D + cols
         logits = load_tile(mapped, own, mask) + gate_j
-        logits += load_tile(receivers, target[:, None] * (2 * D) + cols, mask)
+        logits += load_tile(both + 2 * D, target[:, None] * (4 * D) + cols, mask)
         grad = load_tile(scaled, target[:, None] * D + cols, mask)
         by_message += tl.sigmoid(logits) * grad
         by_gate += load_tile(grad_mapped, own, mask)
-    out = grad_senders + node * 2 * D + cols
+    out = grad_both + node * 4 * D + cols
     tl.store(out, tl.sum(by_gate, axis=0)[None, :], mask=keep)
     tl.store(out + D, tl.sum(by_message, axis=0)[None, :], mask=keep)

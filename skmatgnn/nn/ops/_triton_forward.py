@@ -5,7 +5,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from skmatgnn.nn.ops._triton_parts import load_tile, norm_silu
+from skmatgnn.nn.ops._triton_parts import (
+    clear_padding,
+    load_sources,
+    load_tile,
+    norm_silu,
+)
 
 __all__ = ["forward_kernel"]
 
@@ -15,8 +20,7 @@ def forward_kernel(
     nodes,
     edges,
     mapped,
-    senders,
-    receivers,
+    both,
     ptr,
     sender,
     node_weight,
@@ -27,6 +31,7 @@ def forward_kernel(
     new_edges,
     ratio,
     inverse,
+    n_edges,
     eps,
     node_eps,
     edge_eps,
@@ -41,16 +46,18 @@ def forward_kernel(
 ):
     """Update a node and the edges into it.
 
+    ``both`` holds four rows a node: the gate and the message that it sends, its own
+    gate and its own update.
+
     Without NORM, what is written is the input of the norms: update and logits.
     """
     node = tl.program_id(0).to(tl.int64)
+    receiver = both + node * 4 * D + 2 * D
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    gate_i = load_tile(receivers + node * 2 * D, cols, keep)
+    gate_i = load_tile(receiver, cols, keep)
     begin = tl.load(ptr + node)
     degree = (tl.load(ptr + node + 1) - begin).to(tl.int32)
-    if CONSECUTIVE:
-        first = tl.load(sender + begin, mask=degree > 0, other=0)
     if EDGES and NORM:
         weight = load_tile(edge_weight, cols, keep)
         bias = load_tile(edge_bias, cols, keep)
@@ -60,15 +67,12 @@ def forward_kernel(
         row = start + tl.arange(0, BLOCK_E)
         inside = row < degree
         mask = inside[:, None] & keep
-        if CONSECUTIVE:
-            source = first + row
-        else:
-            source = tl.load(sender + begin + row, mask=inside, other=0)
+        source = load_sources(sender + begin, row, inside, CONSECUTIVE)
         own = row[:, None] * D + cols
-        gathered = source[:, None] * (2 * D) + cols
+        gathered = source[:, None] * (4 * D) + cols
         logits = load_tile(mapped + begin * D, own, mask)
-        logits += load_tile(senders, gathered, mask) + gate_i
-        message = load_tile(senders + D, gathered, mask)
+        logits += load_tile(both, gathered, mask) + gate_i
+        message = load_tile(both + D, gathered, mask)
         if MESSAGES:
             message += logits
         gate = tl.where(inside[:, None], tl.sigmoid(logits), 0.0)
@@ -84,10 +88,23 @@ def forward_kernel(
     if SAVE:
         tl.store(ratio + node * D + cols, mean, mask=keep)
         tl.store(inverse + node * D + cols, scale, mask=keep)
-    update = load_tile(receivers + node * 2 * D + D, cols, keep) + mean
+    update = load_tile(receiver + D, cols, keep) + mean
     if NORM:
-        weight = load_tile(node_weight, cols, keep)
-        bias = load_tile(node_bias, cols, keep)
-        update = norm_silu(update, keep, weight, bias, node_eps, D)
-        update += load_tile(nodes + node * D, cols, keep)
+        update = _update_node(
+            update, node_weight, node_bias, nodes + node * D, node_eps, D, BLOCK_D
+        )
     tl.store(new_nodes + node * D + cols, update, mask=keep)
+    if EDGES:
+        n_used = tl.load(ptr + tl.num_programs(0))
+        clear_padding(new_edges, n_used, n_edges, D, BLOCK_D)
+
+
+@triton.jit
+def _update_node(
+    update, weight, bias, node, eps, D: tl.constexpr, BLOCK_D: tl.constexpr
+):
+    cols = tl.arange(0, BLOCK_D)[None, :]
+    keep = cols < D
+    scale, shift = load_tile(weight, cols, keep), load_tile(bias, cols, keep)
+    update = norm_silu(update, keep, scale, shift, eps, D)
+    return update + load_tile(node, cols, keep)

@@ -9,13 +9,27 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["load_tile", "norm_silu", "norm_silu_backward"]
+__all__ = [
+    "clear_padding",
+    "load_sources",
+    "load_tile",
+    "norm_silu",
+    "norm_silu_backward",
+]
 
 
 @triton.jit
 def load_tile(pointer, offsets, mask):
     """Read numbers of any format as float32, zero where masked."""
     return tl.load(pointer + offsets, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def load_sources(sender, row, inside, CONSECUTIVE: tl.constexpr):
+    """Read the senders of rows of a segment, or only the first one."""
+    if CONSECUTIVE:
+        return tl.load(sender) + row
+    return tl.load(sender + row, mask=inside, other=0)
 
 
 @triton.jit
@@ -45,3 +59,15 @@ def norm_silu_backward(x, grad, keep, weight, bias, eps, D: tl.constexpr):
     mean = tl.sum(by_hat, axis=1)[:, None] / D
     slope = tl.sum(by_hat * hat, axis=1)[:, None] / D
     return (by_hat - mean - hat * slope) * inverse_std, by_bias * hat, by_bias
+
+
+@triton.jit
+def clear_padding(rows, n_used, n_rows, D: tl.constexpr, BLOCK_D: tl.constexpr):
+    """Set to zero this program's share of the rows that belong to no segment.
+
+    Memory that nobody writes may hold NaN, which a gradient of zero does not remove.
+    """
+    cols = tl.arange(0, BLOCK_D)
+    zero = tl.zeros([BLOCK_D], dtype=tl.float32)
+    for row in range(n_used + tl.program_id(0), n_rows, tl.num_programs(0)):
+        tl.store(rows + row * D + cols, zero, mask=cols < D)

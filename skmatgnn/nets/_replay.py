@@ -1,0 +1,267 @@
+"""Training steps as CUDA graphs, so that the host's launches do not hold them up."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from skorch import NeuralNet
+from torch import Tensor
+
+from skmatgnn.nets._dataset import Batch, GraphIterator, Labels, PackedDataset
+from skmatgnn.nn._noise import NoiseSource
+from skmatgnn.utils.capacity import Capacity
+
+if TYPE_CHECKING:
+    from skmatgnn.nets._graph_net import GraphNet
+
+__all__ = [
+    "CapturedStep",
+    "ReplayIterator",
+    "ReplayedBatch",
+    "can_replay",
+    "own_stream",
+    "padded_batch",
+]
+
+VARIABLE = "SKMATGNN_CUDA_GRAPHS"
+MIN_STEPS = 30  # of a run; capturing costs as much as a few steps
+MAX_GRAPHS = 16  # each keeps its outputs and gradients
+
+_capturing = threading.Lock()
+
+
+def can_replay(net: GraphNet, n_steps: int) -> bool:
+    """Whether the training steps of a net may be captured.
+
+    Parameters
+    ----------
+    net : GraphNet
+    n_steps : int
+        Of the whole run.
+
+    Returns
+    -------
+    bool
+        False on the CPU, for short runs, for networks whose results depend on padding,
+        where the environment variable ``SKMATGNN_CUDA_GRAPHS`` is 0, and where a
+        callback wants to see batches before they are used.
+    """
+    accepts_padding = getattr(net.module_, "accepts_padding", None)
+    return (
+        torch.device(net.device).type == "cuda"
+        and n_steps >= MIN_STEPS
+        and os.environ.get(VARIABLE) != "0"
+        and accepts_padding is not None
+        and accepts_padding()
+        and not any(_sees_batches(callback) for _, callback in net.callbacks_)
+    )
+
+
+def _sees_batches(callback: Any) -> bool:
+    return "on_batch_begin" in vars(type(callback))
+
+
+@contextmanager
+def own_stream(device: str) -> Iterator[None]:
+    """Compute on a stream of its own, beside those of other threads.
+
+    Parameters
+    ----------
+    device : str
+
+    Yields
+    ------
+    None
+    """
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    with torch.cuda.device(device):
+        outer, stream = torch.cuda.current_stream(), torch.cuda.Stream()
+        stream.wait_stream(outer)
+        try:
+            with torch.cuda.stream(stream):
+                yield
+        finally:
+            outer.wait_stream(stream)
+
+
+class CapturedStep:
+    """Batch, forward and backward pass of one capacity, as a CUDA graph.
+
+    Parameters
+    ----------
+    net : GraphNet
+    packed : PackedDataset
+    capacity : Capacity
+    pool : object
+        Memory that the graphs of a run share.
+
+    Raises
+    ------
+    RuntimeError
+        If the step contains what cannot be captured.
+    """
+
+    def __init__(
+        self, net: GraphNet, packed: PackedDataset, capacity: Capacity, pool: Any
+    ) -> None:
+        device = packed.device
+        self.rows = torch.zeros(capacity.n_samples, dtype=torch.int64, device=device)
+        self.graph = torch.cuda.CUDAGraph()
+        for module in net.module_.modules():
+            if isinstance(module, NoiseSource):
+                generator = module.generator(self.rows.device)
+                self.graph.register_generator_state(generator)
+        with _capturing:
+            # other threads may go on using the device
+            self.graph.capture_begin(pool, capture_error_mode="thread_local")
+            try:
+                self.batch = padded_batch(packed, self.rows, capacity)
+                step = NeuralNet.train_step_single(net, self.batch)
+            except BaseException:
+                with suppress(RuntimeError):
+                    self.graph.capture_end()
+                raise
+            self.graph.capture_end()
+        self.step = {name: value.detach() for name, value in step.items()}
+        parameters = net.module_.parameters()
+        self.gradients = [(p, p.grad) for p in parameters if p.grad is not None]
+
+    def run(self, rows: Tensor) -> dict[str, Tensor]:
+        """Compute the loss and the gradients of a batch.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_samples,), int64
+
+        Returns
+        -------
+        dict of str to Tensor
+            As of :meth:`skorch.NeuralNet.train_step_single`, valid until the next run.
+        """
+        self.rows.copy_(rows)
+        self.graph.replay()
+        for parameter, gradient in self.gradients:
+            parameter.grad = gradient
+        return self.step
+
+
+class ReplayedBatch(NamedTuple):
+    """A batch that its step itself will make.
+
+    Parameters
+    ----------
+    inputs : object
+    labels : Labels
+        Those of this batch only once it was run.
+    captured : CapturedStep
+    rows : Tensor of shape (n_samples,), int64
+    """
+
+    inputs: Any
+    labels: Labels
+    captured: CapturedStep
+    rows: Tensor
+
+    def run(self) -> dict[str, Tensor]:
+        """Run the captured step.
+
+        Returns
+        -------
+        dict of str to Tensor
+        """
+        return self.captured.run(self.rows)
+
+
+class ReplayIterator:
+    """Batches for training, each after the first of its capacity a captured step.
+
+    Parameters
+    ----------
+    net : GraphNet
+    iterator : GraphIterator
+    """
+
+    def __init__(self, net: GraphNet, iterator: GraphIterator) -> None:
+        self.net = net
+        self.iterator = iterator
+        self._steps: dict[Any, CapturedStep | None] = {}
+        self._pool: Any = None
+        self._frozen: list[str] = []
+        self._failed = False
+
+    def __len__(self) -> int:
+        return len(self.iterator)
+
+    def __iter__(self) -> Iterator[Batch | ReplayedBatch]:
+        packed = self.iterator.pack()
+        if self._frozen != self.net.frozen_modules_:
+            self._steps.clear()  # other gradients are needed now
+            self._pool = None  # which ended with the last graph in it
+            self._frozen = list(self.net.frozen_modules_)
+        for rows in self.iterator.rows():
+            capacity = packed.inputs.capacity(rows)
+            index = torch.from_numpy(rows).to(packed.device, non_blocking=True)
+            captured = self._captured(packed, capacity)
+            if captured is None:
+                yield padded_batch(packed, index, capacity)
+            else:
+                yield ReplayedBatch(*captured.batch, captured, index)
+
+    def _captured(
+        self, packed: PackedDataset, capacity: Capacity
+    ) -> CapturedStep | None:
+        """Get the step of a capacity, once it was met before and so warmed up."""
+        if capacity not in self._steps:
+            self._steps[capacity] = None
+        elif self._steps[capacity] is None and not self._failed:
+            n_graphs = sum(step is not None for step in self._steps.values())
+            if n_graphs < MAX_GRAPHS:
+                self._steps[capacity] = self._capture(packed, capacity)
+        return self._steps[capacity]
+
+    def _capture(
+        self, packed: PackedDataset, capacity: Capacity
+    ) -> CapturedStep | None:
+        for parameter in self.net.module_.parameters():
+            parameter.grad = None
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        try:
+            return CapturedStep(self.net, packed, capacity, self._pool)
+        except RuntimeError as error:
+            self._failed = True
+            warnings.warn(
+                "Training steps could not be captured in a CUDA graph, so training is "
+                f"slower than it could be: {str(error).splitlines()[0]} Set "
+                f"{VARIABLE}=0 to silence this.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return None
+
+
+def padded_batch(
+    packed: PackedDataset, rows: Tensor, capacity: Capacity
+) -> tuple[Any, Labels]:
+    """Cut out a padded batch.
+
+    Parameters
+    ----------
+    packed : PackedDataset
+    rows : Tensor of shape (n_samples,), int64
+    capacity : Capacity
+
+    Returns
+    -------
+    inputs : object
+    labels : Labels
+        Not padded.
+    """
+    return packed.inputs.take_padded(rows, capacity), packed.labels(rows)

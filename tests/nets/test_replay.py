@@ -1,0 +1,166 @@
+"""Padded training steps and, on a CUDA device, their replay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.frozen import FrozenEstimator
+from skorch.callbacks import Callback
+
+from skmatgnn import ALIGNNRegressor, CGCNNRegressor, CrabNetRegressor, MODNetRegressor
+from skmatgnn.datasets import load_formation_energies, make_crystals
+from skmatgnn.nets import _graph_net, _replay
+from skmatgnn.nets._device_inputs import DeviceTokens
+from skmatgnn.nets._replay import ReplayIterator, can_replay
+
+gpu = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+class SeesBatches(Callback):
+    def on_batch_begin(self, net, **_):
+        pass
+
+
+def padded_only(monkeypatch):
+    """Let every net train on padded batches, which are never captured."""
+    made = []
+
+    def wrap(net, iterator):
+        made.append(ReplayIterator(net, iterator))
+        return made[-1]
+
+    monkeypatch.setattr(_replay, "MAX_GRAPHS", 0)
+    monkeypatch.setattr(_graph_net, "can_replay", lambda net, n_steps: True)
+    monkeypatch.setattr(_graph_net, "ReplayIterator", wrap)
+    return made
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        # without noise, of which padding would take a share
+        CrabNetRegressor(
+            max_epochs=3,
+            random_state=0,
+            precision="float64",
+            dropout=0,
+            fraction_noise=0,
+        ),
+        MODNetRegressor(max_epochs=5, random_state=0, precision="float64"),
+    ],
+    ids=["crabnet", "modnet"],
+)
+def test_training__padded_batches__same_model(model, monkeypatch):
+    X, y = load_formation_energies(return_X_y=True)
+    X, y = X[:150], y[:150]
+    expected = model.fit(X, y).predict(X)
+    made = padded_only(monkeypatch)
+    found = model.fit(X, y).predict(X)
+    assert len(made) == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+
+
+def test_tokens__padded__equal_those_without_padding():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 6, size=20)
+    ptr = np.concatenate([[0], np.cumsum(counts)])
+    numbers = rng.integers(1, 90, size=ptr[-1])
+    tokens = DeviceTokens(ptr, numbers, rng.random(ptr[-1]), "cpu", torch.float64)
+    rows = np.array([4, 19, 0, 7, 7])
+    plain = tokens.take(rows, torch.from_numpy(rows))
+    padded = tokens.take_padded(torch.from_numpy(rows), tokens.capacity(rows))
+    n = len(plain.place)
+    assert len(padded.place) > n
+    assert padded.width == counts.max()
+    for name in ("atomic_numbers", "fractions"):
+        values = getattr(plain, name)
+        assert torch.equal(getattr(padded, name)[:n], values)
+        table = plain.pad(values)
+        assert torch.equal(padded.pad(getattr(padded, name))[:, : plain.width], table)
+        assert torch.equal(padded.unpad(padded.pad(getattr(padded, name)))[:n], values)
+    assert int(padded.is_token().sum()) == n
+
+
+def test_can_replay__cpu_or_curious_callback_or_short_run__no(monkeypatch):
+    X, y = load_formation_energies(return_X_y=True)
+    net = CrabNetRegressor(max_epochs=1).fit(X[:20], y[:20]).net_
+    assert not can_replay(net, 1000)
+    monkeypatch.setattr(net, "device", "cuda")
+    assert can_replay(net, 1000)
+    assert not can_replay(net, 3)
+    monkeypatch.setenv("SKMATGNN_CUDA_GRAPHS", "0")
+    assert not can_replay(net, 1000)
+    monkeypatch.delenv("SKMATGNN_CUDA_GRAPHS")
+    net.callbacks_.append(("mine", SeesBatches()))
+    assert not can_replay(net, 1000)
+
+
+def test_can_replay__batch_norm__no(monkeypatch):
+    X, y = make_crystals(10, random_state=0, return_X_y=True)
+    for model in (CGCNNRegressor(max_epochs=1), ALIGNNRegressor(norm="batch")):
+        net = model.set_params(max_epochs=1).fit(X, y).net_
+        monkeypatch.setattr(net, "device", "cuda")
+        assert not can_replay(net, 1000)
+
+
+def errors(model, X, y, n_train):
+    model.fit(X[:n_train], y[:n_train])
+    return float(np.abs(model.predict(X[n_train:]) - y[n_train:]).mean())
+
+
+CASES = {
+    "alignn": (ALIGNNRegressor, 15),
+    "crabnet": (CrabNetRegressor, 30),
+    "modnet": (MODNetRegressor, 30),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=gpu) for name in CASES])
+def test_replay__same_seed__bitwise_equal_and_as_good_as_eager(name, monkeypatch):
+    estimator, n_epochs = CASES[name]
+    if estimator is ALIGNNRegressor:
+        X, y = make_crystals(400, random_state=0, return_X_y=True)
+    else:
+        X, y = load_formation_energies(return_X_y=True)
+        X, y = X[:400], y[:400]
+    captured = []
+
+    class Counted(_replay.CapturedStep):
+        def __init__(self, *args):
+            super().__init__(*args)
+            captured.append(self)
+
+    monkeypatch.setattr(_replay, "CapturedStep", Counted)
+    model = estimator(max_epochs=n_epochs, random_state=0, batch_size=32)
+    first = errors(model, X, y, 300)
+    assert captured
+    predicted = model.predict(X)
+    assert errors(model, X, y, 300) == first
+    np.testing.assert_array_equal(model.predict(X), predicted)
+    monkeypatch.setenv("SKMATGNN_CUDA_GRAPHS", "0")
+    captured.clear()
+    eager = errors(model, X, y, 300)
+    assert not captured
+    assert 0.75 * eager < first < 1.33 * eager
+
+
+@pytest.mark.parametrize("frozen", [pytest.param("gradual", marks=gpu)])
+def test_replay__unfreezing__captures_anew(frozen):
+    X, y = make_crystals(200, random_state=0, return_X_y=True)
+    source = ALIGNNRegressor(max_epochs=3, random_state=0).fit(X, y)
+    model = ALIGNNRegressor(
+        pretrained=FrozenEstimator(source),
+        fine_tuning=frozen,
+        max_epochs=12,
+        random_state=0,
+    )
+    predicted = model.fit(X, y).predict(X)
+    np.testing.assert_array_equal(model.fit(X, y).predict(X), predicted)
+    before = source.net_.module_.state_dict()
+    after = model.net_.module_.state_dict()
+    moved = [k for k in after if k in before and not torch.equal(before[k], after[k])]
+    assert any(key.startswith("alignn_layers") for key in moved)
