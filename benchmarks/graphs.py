@@ -3,12 +3,13 @@
 Run from the project's root; times are CPU times of one thread:
 
     OMP_NUM_THREADS=1 python benchmarks/graphs.py [--peer-python PEER/bin/python]
-        [--structures FILE.json] [--json FILE]
+        [--structures FILE.json] [--n-jobs 1 2 4] [--json FILE]
 
 Ours starts from a list of Structure and includes all checks and packing. pymatgen's
 figure is its bare list of neighbours within 8 A, one structure after the other.
 alignn's (with --peer-python, from its own environment) is its graph and line graph.
 The file holds a list of {"lattice": 3x3, "frac": nx3, "species": [n symbols]}.
+--n-jobs adds wall times of many structures, already packed, in so many processes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from skmatgnn.preprocessing import StructureArray
 
 PEER_SCRIPT = Path(__file__).with_name("_graphs_peer.py")
 REPEATS = 7
+N_PARALLEL = 10_000
 CUTOFF, NEIGHBORS, ANGLE_CUTOFF = 8.0, 12, 3.5
 
 
@@ -89,6 +91,25 @@ def time_ours(structures):
     }
 
 
+def time_jobs(structures, jobs):
+    """Wall time of one structure out of many, by the number of processes."""
+    copies = -(-N_PARALLEL // len(structures))
+    many = StructureArray.from_structures(structures)[
+        list(range(len(structures))) * copies
+    ]
+    found = {}
+    for n_jobs in jobs:
+        converter = StructureToGraph(n_jobs=n_jobs)
+        converter.transform(many[: 128 * 2 * n_jobs])  # starts the workers
+        best = np.inf
+        for _ in range(3):
+            start = time.perf_counter()
+            converter.transform(many)
+            best = min(best, time.perf_counter() - start)
+        found[n_jobs] = 1e3 * best / len(many)
+    return found
+
+
 def time_pymatgen(structures):
     return cpu_ms(
         lambda: [s.get_neighbor_list(CUTOFF) for s in structures], len(structures)
@@ -113,7 +134,7 @@ def time_peer(python, records):
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def report_of(records, peer_python):
+def report_of(records, peer_python, jobs):
     structures = to_structures(records)
     report = {
         "structures": len(structures),
@@ -128,6 +149,8 @@ def report_of(records, peer_python):
         },
         "cpus": os.cpu_count(),
     }
+    if jobs:
+        report["wall_ms_by_n_jobs"] = time_jobs(structures, jobs)
     if peer_python:
         report["alignn"] = time_peer(peer_python, records)
     return report
@@ -154,19 +177,22 @@ def print_table(report):
     print(f"{'':44} ms each  ratio to ours")
     for name, value in rows:
         print(f"{name:44} {value:7.3f}  {value / base:7.2f}")
+    for n_jobs, value in report.get("wall_ms_by_n_jobs", {}).items():
+        print(f"wall time of one of many, n_jobs={n_jobs:<11} {value:7.3f}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python")
     parser.add_argument("--structures", metavar="FILE.json")
+    parser.add_argument("--n-jobs", type=int, nargs="+", default=[])
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     if options.structures:
         records = json.loads(Path(options.structures).read_text())
     else:
         records = make_records()
-    report = report_of(records, options.peer_python)
+    report = report_of(records, options.peer_python, options.n_jobs)
     print_table(report)
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=2))

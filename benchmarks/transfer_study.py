@@ -71,6 +71,9 @@ def parse():
     parser.add_argument("--out", type=Path, required=True, help="a JSON-lines file")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
+    parser.add_argument(
+        "--sources", nargs="+", choices=FILES, help="of the part pair; all by default"
+    )
     parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--trials", type=int)
     parser.add_argument(
@@ -167,6 +170,8 @@ def plans_of(args):
 def wanted(args, part, fit):
     if part == "strategies":
         return (fit.source, fit.target) == tuple(args.pair)
+    if part == "pair" and args.sources and fit.source not in args.sources:
+        return False
     return fit.target in args.targets
 
 

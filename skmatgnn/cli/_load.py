@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 
     from skmatgnn.cli._notes import Notes
 
-__all__ = ["load_samples", "numeric_columns", "read_formula_table"]
+__all__ = [
+    "load_samples",
+    "note_unusable_formulas",
+    "numeric_columns",
+    "read_formula_table",
+    "require_formula_column",
+]
 
 DEFAULT_FORMULA_COLUMN = "formula"
 
@@ -151,6 +157,28 @@ def read_formula_table(
         The formulas' column.
     """
     table = read_table(path)
+    column = require_formula_column(table, column)
+    table.require(others)
+    problems = Problems(table.source)
+    note_unusable_formulas(table, column, problems)
+    return table, problems, column
+
+
+def require_formula_column(table: Table, column: str | None) -> str:
+    """Reject a table without a column of formulas.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    column : str or None
+        Column of the formulas; None is ``"formula"``.
+
+    Returns
+    -------
+    str
+        The formulas' column.
+    """
     column = column or DEFAULT_FORMULA_COLUMN
     try:
         table.require([column])
@@ -158,8 +186,21 @@ def read_formula_table(
         raise InvalidValueError(
             f"{error} Name the one with the formulas by --formula-column."
         ) from error
-    table.require(others)
-    problems = Problems(table.source)
+    return column
+
+
+def note_unusable_formulas(table: Table, column: str, problems: Problems) -> None:
+    """Note every formula of a table that cannot be read.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    column : str
+        Column of the formulas.
+    problems : Problems
+        Where to note.
+    """
     cells = table.texts(column, problems)
     texts = [row for row, cell in enumerate(cells) if isinstance(cell, str) and cell]
     if texts:
@@ -170,7 +211,6 @@ def read_formula_table(
                 table.places[row],
                 f"{column} {cells[row]!r:.60} is no formula: {reason}.",
             )
-    return table, problems, column
 
 
 def _table(path: Path, options: argparse.Namespace) -> Samples:

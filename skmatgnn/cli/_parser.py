@@ -97,7 +97,7 @@ examples:
 
 The CSV has the columns id (line of the table, or name of the structure file), formula,
 and predicted_TARGET for each target. An existing file is replaced only if it is such a
-CSV.
+CSV. A CSV of formulas may be larger than memory: it is read and written part by part.
 
 """
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from skmatgnn.cli._files import replaced_file
-from skmatgnn.cli._load import read_formula_table
+from skmatgnn.cli._load import (
+    note_unusable_formulas,
+    read_formula_table,
+    require_formula_column,
+)
 from skmatgnn.cli._model_file import ModelInfo, read_model
 from skmatgnn.cli._models import make_graphs, require_device
 from skmatgnn.cli._samples import (
@@ -22,21 +26,25 @@ from skmatgnn.datasets._structure_tables import (
     find_structure_column,
     parse_structure_table,
 )
-from skmatgnn.datasets._tables import read_table
+from skmatgnn.datasets._table_parts import is_readable_twice, table_parts
+from skmatgnn.datasets._tables import Problems, read_table
 from skmatgnn.errors import InvalidValueError, SkmatgnnError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from skmatgnn._typing import FloatArray
     from skmatgnn.cli._notes import Notes
+    from skmatgnn.datasets._tables import Table
 
 __all__ = ["read_structure_files", "run"]
 
 _SUFFIXES = (".cif", ".vasp", ".poscar")
 _NAMES = ("poscar", "contcar")
 _HEADER = "id,formula,predicted_"
+ROWS_AT_ONCE = 2**16  # of a table, which is neither read nor written as a whole
 
 
 def run(options: argparse.Namespace, notes: Notes) -> int:
@@ -59,14 +67,29 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     ) as file:
         require_device(options.device)
         estimator, info = read_model(options.model_file, device=options.device)
-        samples = _load(options, info, notes)
-        predicted = _predict(estimator, info, samples, options)
-        if notes.interrupted:
-            raise KeyboardInterrupt
-        names = info.target_names or _default_names(predicted.shape[1])
-        file.write(_as_csv(samples, predicted, names).encode())
-    print(f"{len(samples):,} predictions of {info.model} in {options.out}")
+        count = 0
+        for samples in _load(options, info, notes):
+            predicted = _predict(estimator, info, samples, options, count)
+            if notes.interrupted:
+                raise KeyboardInterrupt
+            if count == 0:
+                names = info.target_names or _default_names(predicted.shape[1])
+                _write_rows(
+                    file, [["id", "formula", *map("predicted_{}".format, names)]]
+                )
+            columns = zip(
+                samples.ids, samples.formulas, predicted.tolist(), strict=True
+            )
+            _write_rows(file, ([name, text, *row] for name, text, row in columns))
+            count += len(samples)
+    print(f"{count:,} predictions of {info.model} in {options.out}")
     return 0
+
+
+def _write_rows(file: IO[bytes], rows: Iterable[list[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    file.write(text.getvalue().encode())
 
 
 def _default_names(count: int) -> list[str]:
@@ -78,22 +101,49 @@ def _is_former(path: Path) -> bool:
         return file.readline(10_000).startswith(_HEADER.encode())
 
 
-def _load(options: argparse.Namespace, info: ModelInfo, notes: Notes) -> Samples:
+def _load(
+    options: argparse.Namespace, info: ModelInfo, notes: Notes
+) -> Iterator[Samples]:
     data = options.data
     if holds_structures(data) or _is_structure_file(data):
         if options.formula_column is not None:
             raise InvalidValueError("--formula-column is for tables, not structures.")
-        return read_structure_files(data, options, notes)
+        yield read_structure_files(data, options, notes)
+        return
     if info.uses_graphs or options.structure_column is not None:
-        return _structure_table(options, info)
-    table, problems, column = read_formula_table(
-        data, options.formula_column or info.formula_column, []
-    )
+        yield _structure_table(options, info)
+        return
+    column = options.formula_column or info.formula_column
+    if is_readable_twice(data):
+        yield from _parts_of(data, column, quiet=options.quiet)
+        return
+    table, problems, column = read_formula_table(data, column, [])
     problems.raise_if_any()
+    yield _samples_of(table, column)
+
+
+def _parts_of(path: Path, column: str | None, *, quiet: bool) -> Iterator[Samples]:
+    """Read a table twice: no row is predicted before all are known to be usable."""
+    from tqdm import tqdm
+
+    problems, n_rows = Problems(str(path)), 0
+    for table in table_parts(path, ROWS_AT_ONCE):
+        column = require_formula_column(table, column)
+        note_unusable_formulas(table, column, problems)
+        n_rows += len(table.rows)
+    problems.raise_if_any()
+    hidden = quiet or n_rows <= ROWS_AT_ONCE
+    with tqdm(total=n_rows, desc="predictions", unit="row", disable=hidden) as bar:
+        for table in table_parts(path, ROWS_AT_ONCE):
+            yield _samples_of(table, column)
+            bar.update(len(table.rows))
+
+
+def _samples_of(table: Table, column: str) -> Samples:
     formulas = table.column(column)
     ids = [place.split()[-1] for place in table.places]
     return Samples(
-        source=str(data),
+        source=table.source,
         X=objects(formulas),
         has_structures=False,
         ids=ids,
@@ -165,7 +215,6 @@ def read_structure_files(
     from tqdm import tqdm
 
     from skmatgnn.datasets._structure_files import parse_structure_file
-    from skmatgnn.datasets._tables import Problems
 
     paths = [data] if data.is_file() else sorted(filter(_is_structure_file, _in(data)))
     if not paths:
@@ -197,10 +246,14 @@ def _in(folder: Path) -> list[Path]:
 
 
 def _predict(
-    estimator: Any, info: ModelInfo, samples: Samples, options: argparse.Namespace
+    estimator: Any,
+    info: ModelInfo,
+    samples: Samples,
+    options: argparse.Namespace,
+    n_before: int,
 ) -> FloatArray:
     if not info.uses_graphs:
-        predicted = estimator.predict(samples.X)
+        predicted = _predict_formulas(estimator, samples, n_before)
     else:
         estimator.set_params(n_jobs=options.n_jobs)
         predicted = estimator.predict(make_graphs(estimator, samples))
@@ -210,18 +263,20 @@ def _predict(
     lost = np.flatnonzero(~np.isfinite(predicted).all(axis=1))
     if len(lost):
         raise SkmatgnnError(
-            f"The prediction for {samples.place(lost[0])} is not finite "
-            f"({len(lost)} in all)."
+            f"The prediction for {samples.place(lost[0])} is not finite."
         )
     return predicted
 
 
-def _as_csv(samples: Samples, predicted: FloatArray, names: list[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "formula", *(f"predicted_{name}" for name in names)])
-    for name, formula, row in zip(
-        samples.ids, samples.formulas, predicted.tolist(), strict=True
-    ):
-        writer.writerow([name, formula, *row])
-    return text.getvalue()
+def _predict_formulas(estimator: Any, samples: Samples, n_before: int) -> FloatArray:
+    from skmatgnn.estimators import predict_in_chunks
+
+    try:
+        return predict_in_chunks(estimator, samples.X)
+    except SkmatgnnError as error:
+        if n_before == 0:
+            raise
+        raise type(error)(
+            f"In the rows of {samples.source} from {samples.place(0)} on, counted "
+            f"from 0: {error}"
+        ) from error

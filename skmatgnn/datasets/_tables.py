@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
-import csv
-import gzip
 import io
 import json
-import lzma
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skmatgnn.datasets._problems import Problems
+from skmatgnn.datasets._text_files import opened_text, rows_of
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils.validation import describe, to_object_array
 
@@ -34,7 +30,6 @@ __all__ = [
     "read_table",
 ]
 
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
 
 
@@ -82,31 +77,6 @@ def parse_number(value: Any) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _read_text(path: Path) -> str:
-    suffix = path.suffix.lower()
-    opener = _OPENERS.get(suffix, open)
-    try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            return file.read()
-    except FileNotFoundError as error:
-        raise InvalidValueError(
-            f"{path} does not exist. Check the path; it is relative to the current "
-            "working directory unless absolute."
-        ) from error
-    except IsADirectoryError as error:
-        raise InvalidValueError(
-            f"{path} is a folder, not a table. A folder of structures is read by "
-            "load_id_prop."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InvalidValueError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). "
-            "Save it as UTF-8."
-        ) from error
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-        raise InvalidValueError(f"{path} cannot be read: {error}.") from error
-
-
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     """Read a delimited text file, plain or compressed.
 
@@ -125,21 +95,8 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     InvalidValueError
         If it cannot be read or is not such a table.
     """
-    text = _read_text(path)
-    delimiter = "\t" if ".tsv" in (s.lower() for s in path.suffixes) else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows, line = [], 1
-    try:
-        for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                rows.append((line, stripped))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InvalidValueError(
-            f"{path} is no valid CSV at line {reader.line_num}: {error}."
-        ) from error
-    return rows
+    with opened_text(path) as file:
+        return list(rows_of(io.StringIO(file.read(), newline=""), path))
 
 
 def read_json(path: Path) -> Any:
@@ -160,7 +117,8 @@ def read_json(path: Path) -> Any:
     InvalidValueError
         If it cannot be read or is no JSON.
     """
-    text = _read_text(path)
+    with opened_text(path) as file:
+        text = file.read()
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

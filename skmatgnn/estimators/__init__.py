@@ -1,6 +1,7 @@
 """scikit-learn estimators on crystal structures and compositions."""
 
 from skmatgnn.estimators._checkpoint import load_estimator
+from skmatgnn.estimators._chunks import predict_in_chunks
 from skmatgnn.estimators.composition import make_rf_magpie
 from skmatgnn.estimators.conformal import ConformalRegressor
 from skmatgnn.estimators.crabnet import CrabNetClassifier, CrabNetRegressor
@@ -36,4 +37,5 @@ __all__ = [
     "MPTRegressor",
     "load_estimator",
     "make_rf_magpie",
+    "predict_in_chunks",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._element_table import element_signature, element_table
 from skmatgnn.estimators._net_base import TRAINING_CONSTRAINTS, BaseNetEstimator
 from skmatgnn.estimators._transfer import TRANSFER_CONSTRAINTS
@@ -47,6 +48,7 @@ class BaseGraphEstimator(BaseNetEstimator):
 
     _learnt = ("net_", "target_scaler_", "graph_settings_")
     _also_saved = ("_element_table", "_inherited")
+    _chunk_size = 2**14  # of 30 atoms, they are about 150 MB
 
     def _ensure_samples(self, X: Any) -> GraphArray | StructureArray:
         return ensure_crystals(X)
@@ -136,6 +138,7 @@ class BaseGraphEstimator(BaseNetEstimator):
         self.graph_settings_ = dataset.graphs.settings
         return super()._finish(dataset)
 
+    @in_chunks
     def embed(self, X: Any) -> np.ndarray:
         """Compute the pooled graph features that the last layer reads.
 
@@ -175,9 +178,10 @@ def _join_graphs(items: np.ndarray) -> GraphArray:
 
 
 def _require_known_elements(graphs: GraphArray, table: np.ndarray) -> None:
-    numbers = graphs.atomic_numbers.astype(int)
-    known = np.isfinite(table).all(axis=1)
-    unknown = (numbers >= len(table)) | ~known[np.minimum(numbers, len(table) - 1)]
+    numbers = graphs.atomic_numbers
+    known = np.zeros(max(len(table), np.iinfo(numbers.dtype).max + 1), dtype=bool)
+    known[: len(table)] = np.isfinite(table).all(axis=1)
+    unknown = ~known[numbers]
     if unknown.any():
         atom = int(np.argmax(unknown))
         index = int(np.searchsorted(graphs.node_ptr, atom, side="right")) - 1

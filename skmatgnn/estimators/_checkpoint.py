@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from numbers import Integral
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from skmatgnn.estimators._encoding import Decoder, Encoder
 from skmatgnn.nets._checkpoint import read_checkpoint, write_checkpoint
 from skmatgnn.nets._fine_tuning import STRATEGIES
 from skmatgnn.nets._shared_state import kept_generator
+from skmatgnn.pretrained import PREFIX, pretrained_path
 
 if TYPE_CHECKING:
     from skmatgnn.estimators._net_base import BaseNetEstimator
@@ -159,6 +161,7 @@ def load_estimator(path: str | PathLike, *, device: str | None = None) -> Any:
     Parameters
     ----------
     path : str or path-like
+        Or a name that `skmatgnn.pretrained.list_pretrained` gives.
     device : str, optional
         In place of the saved ``device`` parameter.
 
@@ -291,6 +294,8 @@ def decode_estimator(
 
 def _load(path: Any, device: str | None, cls: Any) -> Any:
     path = _checked_path(path)
+    if str(path).startswith(PREFIX) and not Path(path).exists():
+        path = pretrained_path(str(path))
     config, arrays = read_checkpoint(path)
     decoder = Decoder(arrays)
     try:

@@ -62,6 +62,7 @@ class BaseMODNet(BaseNetEstimator):
     _module = MODNet
     _architecture: ClassVar[tuple[str, ...]] = ARCHITECTURE
     _prediction_batch_size = 4096
+    _chunk_size = 2**14  # all 269 features of which are 35 MB
     _also_saved = ("_n_columns",)
     _learnt: ClassVar[tuple[str, ...]] = (
         *("net_", "target_scaler_", "target_range_", "featurizer_", "ranking_"),

@@ -16,6 +16,7 @@ from torch import nn
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._checkpoint import CheckpointMixin
+from skmatgnn.estimators._chunks import CHUNK_SIZE
 from skmatgnn.estimators._transfer import TransferMixin
 from skmatgnn.nets import (
     BestModel,
@@ -95,6 +96,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
     _architecture: ClassVar[tuple[str, ...]]
     _learnt: ClassVar[tuple[str, ...]] = ("net_", "target_scaler_")
     _prediction_batch_size: ClassVar[int | None] = None  # that of training
+    _chunk_size: ClassVar[int] = CHUNK_SIZE  # samples that are encoded at once
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

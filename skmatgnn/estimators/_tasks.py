@@ -11,6 +11,7 @@ from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._transfer import inherited_scale
 from skmatgnn.metrics import masked_r2_score
 from skmatgnn.nets._criteria import ClassificationLoss, RegressionLoss
@@ -83,6 +84,7 @@ class NetRegressorMixin(RegressorMixin):
         """
         return self._partial_fit(X, y, sample_weight)
 
+    @in_chunks
     def predict(self, X: Any) -> np.ndarray:
         """Predict.
 
@@ -214,6 +216,7 @@ class NetClassifierMixin(ClassifierMixin):
         """
         return self._partial_fit(X, y, sample_weight, classes=classes)
 
+    @in_chunks
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class.
 

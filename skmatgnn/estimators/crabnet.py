@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn._typing import RandomState
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._docs import document
 from skmatgnn.estimators._duplicates import composition_codes, merge_duplicates
 from skmatgnn.estimators._element_table import (
@@ -220,6 +221,7 @@ class BaseCrabNet(BaseNetEstimator):
             "one of the two losses learns the spread of the targets, and one does not"
         )
 
+    @in_chunks
     def embed(self, X: Any) -> np.ndarray:
         """Average the element tokens after the last attention layer.
 
@@ -367,6 +369,7 @@ class CrabNetRegressor(NetRegressorMixin, BaseCrabNet):
     def _gives_std(self) -> bool:
         return self.net_.module_.uncertainty
 
+    @in_chunks
     def predict(
         self, X: Any, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:

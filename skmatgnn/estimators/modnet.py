@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._modnet_base import (
     ARCHITECTURE,
     MODNET_CONSTRAINTS,
@@ -175,6 +176,7 @@ class MODNetRegressor(NetRegressorMixin, BaseMODNet):
         self.target_groups = target_groups
         self.clip = clip
 
+    @in_chunks
     def predict(
         self, X: Any, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -267,6 +269,7 @@ class MODNetClassifier(NetClassifierMixin, BaseMODNet):
 
     _discrete_target = True
 
+    @in_chunks
     def predict_proba(
         self, X: Any, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:

@@ -2,13 +2,19 @@
 
 from skmatgnn.graphs._array import GraphArray, GraphSettings
 from skmatgnn.graphs._batch import DeviceGraphs, GraphBatch
+from skmatgnn.graphs._streamed import StreamedGraphs, place_graphs, resident_budget
 from skmatgnn.graphs._transformer import StructureToGraph, ensure_graphs
+from skmatgnn.graphs._writer import GraphWriter
 
 __all__ = [
     "DeviceGraphs",
     "GraphArray",
     "GraphBatch",
     "GraphSettings",
+    "GraphWriter",
+    "StreamedGraphs",
     "StructureToGraph",
     "ensure_graphs",
+    "place_graphs",
+    "resident_budget",
 ]

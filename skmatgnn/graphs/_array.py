@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.utils.packed_file import read_arrays, write_arrays
+from skmatgnn.utils.packed_file import read_arrays, release_pages, write_arrays
 from skmatgnn.utils.ragged import ensure_row_index, ragged_indices, row_pointers
 from skmatgnn.utils.validation import describe
 
 __all__ = ["GraphArray", "GraphSettings"]
+
+ATOMS_AT_ONCE = 2**15  # whose bonds are in memory at once, of an array on disk
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,12 @@ class GraphArray(Sequence):
     def __getitem__(self, key: Any) -> GraphArray:
         index = ensure_row_index(key, len(self))
         index = np.atleast_1d(index)
-        n_atoms = self.n_atoms[index]
-        nodes = ragged_indices(self.node_ptr[:-1][index], n_atoms)
-        degree = np.diff(self.edge_ptr)[nodes]
-        edges = ragged_indices(self.edge_ptr[:-1][nodes], degree)
+        first_atom = self.node_ptr[index]
+        n_atoms = self.node_ptr[index + 1] - first_atom
+        nodes = ragged_indices(first_atom, n_atoms)
+        first_edge = self.edge_ptr[nodes]
+        degree = self.edge_ptr[nodes + 1] - first_edge
+        edges = ragged_indices(first_edge, degree)
         return GraphArray(
             row_pointers(n_atoms),
             self.atomic_numbers[nodes],
@@ -179,10 +183,15 @@ class GraphArray(Sequence):
         if cutoff is None:
             count = np.diff(self.edge_ptr).astype(np.int32)
             return replace(self, bond_count=count, settings=settings)
-        length = np.linalg.norm(self.displacement.astype(np.float64), axis=1)
-        short = length <= cutoff * (1 + 1e-6)  # what float32 vectors round by
-        total = np.concatenate([[0], np.cumsum(short)])
-        count = np.diff(total[self.edge_ptr]).astype(np.int32)
+        count = np.empty(len(self.edge_ptr) - 1, dtype=np.int32)
+        for start in range(0, len(count), ATOMS_AT_ONCE):
+            ptr = self.edge_ptr[start : start + ATOMS_AT_ONCE + 1]
+            vector = self.displacement[ptr[0] : ptr[-1]].astype(np.float64)
+            length = np.linalg.norm(vector, axis=1)
+            short = length <= cutoff * (1 + 1e-6)  # what float32 vectors round by
+            total = row_pointers(short)
+            count[start : start + len(ptr) - 1] = np.diff(total[ptr - ptr[0]])
+            release_pages(self.displacement)
         return replace(self, bond_count=count, settings=settings)
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -245,12 +254,25 @@ class GraphArray(Sequence):
         ----------
         path : str or Path
         """
-        metadata = {
-            "format": self._format,
-            "version": str(self._version),
-            "settings": json.dumps(asdict(self.settings)),
+        write_arrays(path, self._arrays(), self.file_metadata(self.settings))
+
+    @classmethod
+    def file_metadata(cls, settings: GraphSettings) -> dict[str, str]:
+        """Say what a file holds, for its header.
+
+        Parameters
+        ----------
+        settings : GraphSettings
+
+        Returns
+        -------
+        dict of str to str
+        """
+        return {
+            "format": cls._format,
+            "version": str(cls._version),
+            "settings": json.dumps(asdict(settings)),
         }
-        write_arrays(path, self._arrays(), metadata)
 
     @classmethod
     def load(cls, path: str | Path, *, memory_map: bool = True) -> GraphArray:

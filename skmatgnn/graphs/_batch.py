@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skmatgnn.graphs._upload import upload
 from skmatgnn.nn.ops import Adjacency, LineGraph
 from skmatgnn.utils.capacity import Capacity
 
@@ -129,8 +130,7 @@ class DeviceGraphs:
             self._displacement = self._displacement.to(dtype)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        # a memory map, and what a worker received, are read-only; torch warns of them
-        return torch.from_numpy(np.array(array)).to(self.device)
+        return upload(array, self.device)
 
     def __len__(self) -> int:
         return len(self._node_start)

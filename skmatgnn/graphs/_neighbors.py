@@ -12,7 +12,7 @@ import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.preprocessing import StructureArray
-from skmatgnn.utils.ragged import row_pointers
+from skmatgnn.utils.ragged import order_in_rows, row_pointers
 
 __all__ = ["Bonds", "find_bonds"]
 
@@ -213,7 +213,7 @@ def _kth_distance(bonds: Bonds, structures: StructureArray, k: int) -> np.ndarra
     n_atoms = structures.atom_ptr[-1]
     atom = np.concatenate([bonds.first, bonds.second])
     length = np.concatenate([bonds.length, bonds.length])
-    order = np.lexsort((length, atom))
+    order = order_in_rows(atom, length)
     ptr = row_pointers(np.bincount(atom, minlength=n_atoms))
     isolated = ~structures.pbc.any(axis=1)
     wanted = np.where(isolated, np.minimum(k, structures.n_atoms - 1), k)

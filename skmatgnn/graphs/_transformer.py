@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import count, islice
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +18,11 @@ from tqdm.auto import tqdm
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.graphs._array import GraphArray, GraphSettings
 from skmatgnn.graphs._neighbors import Bonds, find_bonds
+from skmatgnn.graphs._writer import GraphWriter
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, fit_context
-from skmatgnn.utils.ragged import row_pointers
+from skmatgnn.utils.ragged import order_in_rows, row_pointers
 
 __all__ = ["StructureToGraph", "ensure_graphs"]
 
@@ -184,14 +188,69 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         """
         settings = self._settings()
         structures = StructureArray.from_structures(X)
-        starts = range(0, len(structures), CHUNK)
+        return GraphArray.concatenate(list(self._parts(structures, settings)))
+
+    def transform_to_file(self, X: Any, path: str | Path) -> GraphArray:
+        """Build the graphs and write them to a file, in the memory of a few of them.
+
+        Parameters
+        ----------
+        X : sequence or iterator of Structure or Atoms
+            An iterator, such as a generator that reads files, is used up step by step,
+            so that not even the structures need fit into memory.
+        path : str or Path
+            File to write. It appears, and replaces an old one, when it is complete.
+
+        Returns
+        -------
+        GraphArray
+            On disk: what :meth:`GraphArray.load` gives. Estimators train from it in
+            little memory, with the same result as from one in memory. Rows that are
+            selected, as by a splitter, are copied into memory; ``GraphWriter`` makes
+            a file of them.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            If a structure cannot be used, naming its index.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from skmatgnn.datasets import make_crystals
+        >>> from skmatgnn.graphs import StructureToGraph
+        >>> crystals = make_crystals(20, random_state=0).data
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "crystals.graphs")
+        ...     len(StructureToGraph().transform_to_file(iter(crystals), path))
+        20
+        """
+        settings = self._settings()
+        structures = X if isinstance(X, Iterator) else StructureArray.from_structures(X)
+        with GraphWriter(path) as writer:
+            for part in self._parts(structures, settings):
+                writer.append(part)
+        return GraphArray.load(path)
+
+    def _parts(
+        self, structures: StructureArray | Iterator, settings: GraphSettings
+    ) -> Iterator[GraphArray]:
         tasks = (
-            delayed(_build)(structures[s : s + CHUNK], s, settings, self.dtype)
-            for s in starts
+            delayed(_build)(chunk, start, settings, self.dtype)
+            for start, chunk in _chunks(structures)
         )
-        parallel = Parallel(n_jobs=self.n_jobs, return_as="generator")
-        parts = _show_progress(parallel(tasks), structures, self.verbose)
-        return GraphArray.concatenate(list(parts))
+        parts = Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks)
+        total = None if isinstance(structures, Iterator) else len(structures)
+        bar = tqdm(
+            total=total, desc="graphs", unit="structure", disable=not self.verbose
+        )
+        with closing(parts), bar:
+            for part in parts:
+                bar.update(len(part))
+                yield part
 
     def _settings(self) -> GraphSettings:
         self._validate_params()  # transform works without fit
@@ -239,15 +298,19 @@ def _holds_graphs(X: Any) -> bool:
         ) from None
 
 
-def _show_progress(
-    parts: Iterator[GraphArray], structures: StructureArray, verbose: bool
-) -> Iterator[GraphArray]:
-    with tqdm(
-        total=len(structures), desc="graphs", unit="structure", disable=not verbose
-    ) as bar:
-        for part in parts:
-            bar.update(len(part))
-            yield part
+def _chunks(
+    structures: StructureArray | Iterator,
+) -> Iterator[tuple[int, StructureArray]]:
+    """Cut structures into chunks, each with the index of its first."""
+    if isinstance(structures, StructureArray):
+        for start in range(0, len(structures), CHUNK):
+            yield start, structures[start : start + CHUNK]
+        return
+    for start in count(0, CHUNK):
+        items = list(islice(structures, CHUNK))
+        if not items:
+            return
+        yield start, StructureArray.from_structures(items, first_index=start)
 
 
 def _build(
@@ -270,7 +333,7 @@ def _pack(
     receiver = np.concatenate([bonds.first, bonds.second])
     sender = np.concatenate([bonds.second, bonds.first])
     length = np.concatenate([bonds.length, bonds.length])
-    order = np.lexsort((length, receiver))
+    order = order_in_rows(receiver, length)
     place = np.empty_like(order)
     place[order] = np.arange(2 * n_bonds)
     opposite = (order + n_bonds) % (2 * n_bonds) if n_bonds else order

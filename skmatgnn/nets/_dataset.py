@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from skmatgnn.graphs import DeviceGraphs, GraphArray
+from skmatgnn.graphs import GraphArray, StreamedGraphs, place_graphs
 from skmatgnn.nets._device_inputs import DeviceInputs, DeviceTable, DeviceTokens
 
 __all__ = [
@@ -131,6 +131,9 @@ class DeviceDataset(Dataset, ABC):
 class GraphDataset(DeviceDataset):
     """Graphs with targets, of which subsets share one copy on the device.
 
+    Graphs larger than ``skmatgnn.graphs.resident_budget`` stay where they are, and
+    only the batches go to the device.
+
     Parameters
     ----------
     graphs : GraphArray
@@ -158,7 +161,7 @@ class GraphDataset(DeviceDataset):
     def _pack_inputs(
         self, device: torch.device | str, dtype: torch.dtype
     ) -> DeviceInputs:
-        return DeviceGraphs(self.graphs, device, dtype=dtype)
+        return place_graphs(self.graphs, device, dtype=dtype)
 
 
 class TokenDataset(DeviceDataset):
@@ -291,6 +294,16 @@ class PackedDataset:
         weight = None if self.weight is None else self.weight[index]
         return Labels(target, weight)
 
+    def announce(self, batches: list[np.ndarray]) -> None:
+        """Say which batches will be taken, so that they may be prepared.
+
+        Parameters
+        ----------
+        batches : list of ndarray of int64
+        """
+        if isinstance(self.inputs, StreamedGraphs):
+            self.inputs.announce(batches)
+
 
 class GraphIterator:
     """Batches of a dataset; each pass shuffles anew.
@@ -336,6 +349,15 @@ class GraphIterator:
         """
         return self.dataset.pack(self.device, self.dtype)
 
+    def is_resident(self) -> bool:
+        """Whether all inputs are on the device, and batches are cut out there.
+
+        Returns
+        -------
+        bool
+        """
+        return not isinstance(self.pack().inputs, StreamedGraphs)
+
     def rows(self) -> Iterator[np.ndarray]:
         """Draw the rows of the batches of one pass.
 
@@ -351,5 +373,7 @@ class GraphIterator:
 
     def __iter__(self) -> Iterator[Batch]:
         packed = self.pack()
-        for rows in self.rows():
+        batches = list(self.rows())
+        packed.announce(batches)
+        for rows in batches:
             yield packed.take(rows)

@@ -352,7 +352,8 @@ class GraphNet(NeuralNet):
         datasets = {"dataset_train": train, "dataset_valid": valid}
         iterator_train = self.get_iterator(train, training=True)
         iterator_valid = None if valid is None else self.get_iterator(valid)
-        if can_replay(self, len(iterator_train) * self.planned_epochs_):
+        n_steps = len(iterator_train) * self.planned_epochs_
+        if can_replay(self, n_steps) and iterator_train.is_resident():
             iterator_train = ReplayIterator(self, iterator_train)
         for _ in range(self.planned_epochs_):
             start = perf_counter()

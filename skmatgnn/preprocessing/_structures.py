@@ -122,7 +122,7 @@ class StructureArray(Sequence):
         return np.einsum("ni,nij->nj", self.frac_coords, lattices)
 
     @classmethod
-    def from_structures(cls, X: Any) -> StructureArray:
+    def from_structures(cls, X: Any, *, first_index: int = 0) -> StructureArray:
         """Check and pack structures.
 
         Parameters
@@ -130,6 +130,8 @@ class StructureArray(Sequence):
         X : sequence of pymatgen Structure or ase Atoms
             List, tuple, 1-D object array, Series, one-column frame or
             StructureArray. ``ase.Atoms`` are recognised by their methods.
+        first_index : int, default=0
+            Index of the first structure in the user's data, for the messages.
 
         Returns
         -------
@@ -149,7 +151,7 @@ class StructureArray(Sequence):
                 raise InvalidValueError("X is empty; at least one structure is needed.")
             return X
         items = ensure_object_array(X, what="structures", single=_single_types())
-        parts = [_unpack(item, index) for index, item in enumerate(items)]
+        parts = [_unpack(item, i) for i, item in enumerate(items, first_index)]
         lattices, pbc, numbers, coords = (list(column) for column in zip(*parts))  # noqa: B905
         packed = cls(
             np.array(lattices, dtype=np.float64).reshape(-1, 3, 3),
@@ -158,8 +160,8 @@ class StructureArray(Sequence):
             np.concatenate(numbers).astype(np.uint8),
             np.concatenate(coords).astype(np.float64).reshape(-1, 3),
         )
-        _require_finite(packed)
-        _require_volume(packed)
+        _require_finite(packed, first_index)
+        _require_volume(packed, first_index)
         return packed
 
 
@@ -181,14 +183,17 @@ def _unpack(item: Any, index: int) -> tuple[Any, Any, Any, Any]:
         raise InvalidValueError(
             f"The structure at index {index} has no atoms. Remove it."
         )
-    if not item.is_ordered:
+    try:
+        numbers = [_atomic_number(site.specie, index) for site in item]
+    except AttributeError:  # which costs less than asking every site beforehand
+        if item.is_ordered:
+            raise
         raise InvalidValueError(
             f"The structure at index {index} ({item.composition.reduced_formula}) is "
             "disordered: a site holds several or partly occupied species. Order it "
             "first, with pymatgen's OrderDisorderedStructureTransformation."
-        )
+        ) from None
     lattice = item.lattice
-    numbers = [_atomic_number(site.specie, index) for site in item]
     return lattice.matrix, lattice.pbc, np.array(numbers), item.frac_coords
 
 
@@ -240,7 +245,7 @@ def _is_dummy(specie: Any) -> bool:
     return type(specie).__name__ == "DummySpecies"
 
 
-def _require_finite(packed: StructureArray) -> None:
+def _require_finite(packed: StructureArray, first_index: int) -> None:
     atoms = ~np.isfinite(packed.frac_coords).all(axis=1)
     bad = ~np.isfinite(packed.lattices).all(axis=(1, 2))
     if atoms.any():
@@ -248,16 +253,16 @@ def _require_finite(packed: StructureArray) -> None:
         bad[owners - 1] = True
     if bad.any():
         raise InvalidValueError(
-            f"The structure at index {int(np.argmax(bad))} has a coordinate or lattice "
-            f"vector that is not finite ({int(bad.sum())} structures in all). "
-            "Correct or remove it."
+            f"The structure at index {int(np.argmax(bad)) + first_index} has a "
+            "coordinate or lattice vector that is not finite "
+            f"({int(bad.sum())} structures in all). Correct or remove it."
         )
 
 
-def _require_volume(packed: StructureArray) -> None:
+def _require_volume(packed: StructureArray, first_index: int) -> None:
     volume = np.abs(np.linalg.det(packed.lattices)) / packed.n_atoms
     if (volume < MIN_VOLUME_PER_ATOM).any():
-        _reject_volume(int(np.argmax(volume < MIN_VOLUME_PER_ATOM)))
+        _reject_volume(int(np.argmax(volume < MIN_VOLUME_PER_ATOM)) + first_index)
 
 
 def _reject_volume(index: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 
-__all__ = ["read_arrays", "read_metadata", "write_arrays"]
+__all__ = ["DTYPES", "read_arrays", "read_metadata", "release_pages", "write_arrays"]
 
-_DTYPES = {
+DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
     "I64": "<i8",
@@ -103,6 +104,24 @@ def read_arrays(
     return arrays, metadata
 
 
+def release_pages(array: np.ndarray) -> None:
+    """Let go of what was read of a memory-mapped array and of its whole file.
+
+    Pages that were read count as memory of the process until the system wants them
+    back. The array stays as it is: what is used again is read again, mostly from the
+    system's cache. Does nothing for an array in memory, nor where the system cannot.
+
+    Parameters
+    ----------
+    array : ndarray
+    """
+    base = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Read the metadata alone.
 
@@ -150,4 +169,4 @@ def _view(data: np.ndarray, entry: dict) -> np.ndarray:
     start, stop = entry["data_offsets"]
     if not 0 <= start <= stop <= len(data):
         raise ValueError("it is cut short")
-    return data[start:stop].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return data[start:stop].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])

@@ -1,11 +1,12 @@
 import csv
+import json
 import pickle
 
 import numpy as np
 import pytest
 
 from skmatgnn import CGCNNClassifier, CGCNNRegressor, load_estimator
-from skmatgnn.cli import _fit, main
+from skmatgnn.cli import _fit, _predict, main
 from skmatgnn.cli._model_file import MAGIC, read_model
 from skmatgnn.datasets import load_id_prop
 from skmatgnn.estimators.composition import make_rf_magpie
@@ -370,3 +371,82 @@ def test_predict__former_predictions__are_replaced(model_file, oxides, tmp_path)
     table.write_text("formula\nMgO\n")
     assert main(arguments) == 0
     assert [row["formula"] for row in predictions(out)] == ["MgO"]
+
+
+@pytest.fixture
+def long_table(tmp_path):
+    """Twenty formulas, for parts of seven."""
+    path = tmp_path / "long.csv"
+    cations = ["Li", "Na", "K", "Rb", "Cs"]
+    anions = ["F", "Cl", "Br", "I"]
+    path.write_text("\n".join(["formula", *(c + a for c in cations for a in anions)]))
+    return path
+
+
+@pytest.mark.parametrize("quiet", [["--quiet"], []])
+def test_predict__table_in_parts__is_that_of_one_go(
+    model_file, long_table, tmp_path, monkeypatch, capsys, quiet
+):
+    whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
+    command = ["predict", str(model_file), str(long_table)]
+    assert main([*command, "--out", str(whole), "--quiet"]) == 0
+    monkeypatch.setattr(_predict, "ROWS_AT_ONCE", 7)
+    sizes, original = [], _predict._predict
+
+    def note(estimator, info, samples, *args):
+        sizes.append(len(samples))
+        return original(estimator, info, samples, *args)
+
+    monkeypatch.setattr(_predict, "_predict", note)
+    capsys.readouterr()
+    assert main([*command, "--out", str(parts), *quiet]) == 0
+    assert sizes == [7, 7, 6]
+    assert parts.read_bytes() == whole.read_bytes()
+    assert [row["id"] for row in predictions(parts)] == [str(i) for i in range(2, 22)]
+    printed = capsys.readouterr()
+    assert "20 predictions of rf_magpie" in printed.out
+    assert ("20/20" in printed.err) is not bool(quiet)
+
+
+def test_predict__bad_rows_of_a_later_part__are_named_before_anything_is_predicted(
+    refused, model_file, long_table, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_predict, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(_predict, "_predict", lambda *_: pytest.fail("predicted"))
+    lines = long_table.read_text().splitlines()
+    lines[18] = "Xx2O"
+    lines[3] = "Fe2O3-"
+    long_table.write_text("\n".join(lines))
+    out = tmp_path / "p.csv"
+    message = refused("predict", model_file, long_table, "--out", out)
+    assert "2 problems" in message
+    assert "line 4: formula 'Fe2O3-'" in message
+    assert "line 19: formula 'Xx2O'" in message
+    assert not out.exists()
+
+
+def test_predict__element_that_a_network_does_not_know__is_found_in_its_part(
+    refused, oxides, long_table, tmp_path, monkeypatch, capsys
+):
+    model, out = tmp_path / "m", tmp_path / "p.csv"
+    arguments = ["--target", "gap", "--model", "crabnet", "--max-epochs", "1"]
+    arguments += ["--device", "cpu", "--out", str(model), "--quiet"]
+    assert main(["fit", str(oxides), *arguments]) == 0
+    capsys.readouterr()
+    lines = long_table.read_text().splitlines()
+    lines[10] = "OgF2"
+    long_table.write_text("\n".join(lines))
+    message = refused("predict", model, long_table, "--out", out)
+    assert "The composition at index 9 has the element Og" in message
+    monkeypatch.setattr(_predict, "ROWS_AT_ONCE", 7)
+    message = refused("predict", model, long_table, "--out", out)
+    assert "from line 9 on, counted from 0: The composition at index 2" in message
+    assert not out.exists()
+
+
+def test_predict__json_table__is_read_too(model_file, long_table, tmp_path):
+    formulas = long_table.read_text().splitlines()[1:]
+    table, out = tmp_path / "t.json", tmp_path / "p.csv"
+    table.write_text(json.dumps([{"formula": formula} for formula in formulas]))
+    assert main(["predict", str(model_file), str(table), "--out", str(out)]) == 0
+    assert [row["formula"] for row in predictions(out)] == formulas

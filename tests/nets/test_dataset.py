@@ -178,3 +178,14 @@ def test_pack__twice__puts_the_data_on_the_device_once():
     packed = dataset.pack("cpu", torch.float32)
     assert dataset.subset(np.array([1])).pack("cpu", torch.float32) is packed
     assert dataset.pack("cpu", torch.float64) is not packed
+
+
+def test_iterator__graphs_beyond_the_budget__are_not_resident(labelled, monkeypatch):
+    assert GraphIterator(labelled, 5, "cpu").is_resident()
+    monkeypatch.setenv("SKMATGNN_RESIDENT_MB", "0")
+    fresh = GraphDataset(labelled.graphs, labelled.target, labelled.weight)
+    iterator = GraphIterator(fresh, 5, "cpu")
+    assert not iterator.is_resident()
+    assert flatten(rows_of(iterator)) == list(range(23))
+    table = TableDataset(np.ones((3, 2)))
+    assert GraphIterator(table, 2, "cpu").is_resident()

@@ -334,3 +334,19 @@ def test_parse__strings_only__imports_neither_pymatgen_nor_matminer():
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_parse__in_parts__is_that_of_one_go(monkeypatch, at_once):
+    X = ["NaCl", "Fe2O3", {"O": 1, "H": 2}, "Xx", "Ca3(PO4)2", "((FeO)2)3", 7, "MgO"]
+    good = [item for item in X if item not in ("Xx", 7)]
+    whole, unusable = parse_compositions(good), find_unusable_compositions(X)
+    monkeypatch.setattr("skmatgnn.preprocessing._formula._AT_ONCE", at_once)
+    found = parse_compositions(good)
+    for name in ("row_ptr", "atomic_numbers", "amounts"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+        assert getattr(found, name).dtype == getattr(whole, name).dtype
+    assert find_unusable_compositions(X) == unusable
+    assert set(unusable) == {3, 6}
+    with pytest.raises(InvalidValueError, match=r"2 of 8 .*index 3 .*index 6 "):
+        parse_compositions(X)

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from skmatgnn.errors import InvalidTypeError
-from skmatgnn.utils.ragged import ensure_row_index, ragged_indices, row_pointers
+from skmatgnn.utils.ragged import (
+    ensure_row_index,
+    order_in_rows,
+    ragged_indices,
+    row_pointers,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8])
@@ -25,6 +30,24 @@ def test_ragged_indices__random_rows__equal_loops():
         pairs = zip(starts, lengths, strict=True)
         expected = [i for start, length in pairs for i in range(start, start + length)]
         assert ragged_indices(starts, lengths).tolist() == expected
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 65_536, 65_537, 3_000_000])
+def test_order_in_rows__many_ties__is_that_of_lexsort(n_rows):
+    rng = np.random.default_rng(n_rows)
+    for n in (0, 1, 2, 5000):
+        rows = rng.integers(0, n_rows, n)
+        values = np.abs(rng.normal(size=n)) * 10.0 ** rng.integers(-300, 300, n)
+        values[::3] = rng.choice(
+            [0.0, -0.0, 1.0, np.nextafter(1, 2), np.inf], len(values[::3])
+        )
+        rows[n // 2 :] = rows[: n - n // 2]
+        before = rows.copy(), values.copy()
+        np.testing.assert_array_equal(
+            order_in_rows(rows, values), np.lexsort((values, rows))
+        )
+        np.testing.assert_array_equal(rows, before[0])
+        np.testing.assert_array_equal(values, before[1])
 
 
 KEYS = [
