@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from torch import Tensor
 
 from skmatgnn.nets._dataset import Batch, GraphIterator, Labels, PackedDataset
@@ -63,8 +64,8 @@ def can_replay(net: GraphNet, n_steps: int) -> bool:
     )
 
 
-def _sees_batches(callback: Any) -> bool:
-    return "on_batch_begin" in vars(type(callback))
+def _sees_batches(callback: Callback) -> bool:
+    return type(callback).on_batch_begin is not Callback.on_batch_begin
 
 
 @contextmanager

@@ -25,6 +25,10 @@ class SeesBatches(Callback):
         pass
 
 
+class Heir(SeesBatches):
+    pass
+
+
 def padded_only(monkeypatch):
     """Let every net train on padded batches, which are never captured."""
     made = []
@@ -95,8 +99,11 @@ def test_can_replay__cpu_or_curious_callback_or_short_run__no(monkeypatch):
     monkeypatch.setenv("SKMATGNN_CUDA_GRAPHS", "0")
     assert not can_replay(net, 1000)
     monkeypatch.delenv("SKMATGNN_CUDA_GRAPHS")
-    net.callbacks_.append(("mine", SeesBatches()))
-    assert not can_replay(net, 1000)
+    for callback in (SeesBatches(), Heir()):
+        net.callbacks_.append(("mine", callback))
+        assert not can_replay(net, 1000)
+        net.callbacks_.pop()
+    assert can_replay(net, 1000)
 
 
 def test_can_replay__batch_norm__no(monkeypatch):
