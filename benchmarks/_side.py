@@ -1,4 +1,4 @@
-"""What both sides of ``composition_models.py`` share: a job in, a reply out.
+"""What both sides of ``composition_*.py`` share: a job in, a reply out.
 
 Runs in the Pythons of the peers, so it needs nothing but the standard library.
 """
@@ -44,17 +44,29 @@ def cpu_seconds():
     return times.user + times.system + times.children_user + times.children_system
 
 
-class Stopwatch:
-    """Names and CPU times of the steps of a job, and the wall time of all."""
+def device_seconds():
+    """Wall time when the CUDA device has done all that it was given."""
+    import torch
 
-    def __init__(self):
-        self.seconds = {}
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def clock(device):
+    return cpu_seconds if device == "cpu" else device_seconds
+
+
+class Stopwatch:
+    """Names and times of the steps of a job, and the wall time of all."""
+
+    def __init__(self, now=cpu_seconds):
+        self.seconds, self.now = {}, now
         self.started = time.perf_counter()
 
     def measure(self, name, function, *args, **params):
-        start = cpu_seconds()
+        start = self.now()
         result = function(*args, **params)
-        self.seconds[name] = round(cpu_seconds() - start, 3)
+        self.seconds[name] = round(self.now() - start, 4)
         return result
 
     def wall(self):

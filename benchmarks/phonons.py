@@ -21,7 +21,7 @@ import torch
 from pymatgen.core import Structure
 
 import skmatgnn
-from skmatgnn import presets
+from skmatgnn import DeepEnsembleRegressor, presets
 from skmatgnn.preprocessing import StructureArray
 
 
@@ -42,6 +42,7 @@ def parse():
     parser.add_argument("--preset", help="a name in skmatgnn.presets")
     parser.add_argument("--folds", type=int, nargs="+", default=[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--members", type=int, default=1, help="of an ensemble")
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="NAME=VALUE", help="other parameters"
     )
@@ -67,19 +68,24 @@ def main():
         test = fold == number
         for seed in args.seeds:
             estimator = getattr(skmatgnn, args.estimator)(random_state=seed, **chosen)
+            if args.members > 1:
+                estimator = DeepEnsembleRegressor(
+                    estimator, n_models=args.members, random_state=seed
+                )
             start = time.perf_counter()
             estimator.fit(X[~test], y[~test])
             seconds = time.perf_counter() - start
             error = np.abs(estimator.predict(X[test]) - y[test]).mean()
+            one = estimator.estimators_[0] if args.members > 1 else estimator
+            on_gpu = one.device_.startswith("cuda")
             row = {
                 "fold": number,
                 "seed": seed,
                 "mae": round(float(error), 3),
                 "train_s": round(seconds, 1),
-                "epochs": estimator.n_epochs_,
-                "device": torch.cuda.get_device_name()
-                if estimator.device_.startswith("cuda")
-                else "cpu",
+                "members": args.members,
+                "epochs": one.n_epochs_,
+                "device": torch.cuda.get_device_name() if on_gpu else "cpu",
                 "preset": args.preset,
                 **{key: str(value) for key, value in chosen.items()},
             }

@@ -22,7 +22,7 @@ import numpy as np
 from phonons import load as load_folds
 from transfer_study import FILES, load, parameters
 
-from skmatgnn import ALIGNNRegressor, MPTRegressor
+from skmatgnn import ALIGNNRegressor, DeepEnsembleRegressor, MPTRegressor
 from skmatgnn.preprocessing import merge_properties
 
 
@@ -43,6 +43,7 @@ def main():
     parser.add_argument("--pretrain", action="store_true")
     parser.add_argument("--folds", type=int, nargs="+", default=[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--members", type=int, default=1, help="of an ensemble")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     chosen = parameters(args.set)
@@ -57,11 +58,17 @@ def main():
             start = time.perf_counter()
             model = ALIGNNRegressor(
                 pretrained=str(args.model), random_state=seed, **chosen
-            ).fit(X[~test], y[~test])
+            )
+            if args.members > 1:
+                model = DeepEnsembleRegressor(
+                    model, n_models=args.members, random_state=seed
+                )
+            model.fit(X[~test], y[~test])
             row = {
                 "fold": number,
                 "seed": seed,
                 "mae": round(float(np.abs(model.predict(X[test]) - y[test]).mean()), 3),
+                "members": args.members,
                 "train_s": round(time.perf_counter() - start, 1),
                 **chosen,
             }

@@ -71,6 +71,9 @@ def parse():
     parser.add_argument("--out", type=Path, required=True, help="a JSON-lines file")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
+    parser.add_argument(
+        "--sources", nargs="+", choices=FILES, help="of the part pair; all by default"
+    )
     parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--trials", type=int)
     parser.add_argument(
@@ -84,6 +87,10 @@ def parse():
     parser.add_argument(
         "--pretrain-set", nargs="*", default=[], metavar="NAME=VALUE",
         help="parameters of pre-training where they differ",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mpt-set", nargs="*", default=["property_weights=balanced"],
+        metavar="NAME=VALUE", help="parameters of joint pre-training besides",
     )  # fmt: skip
     parser.add_argument(
         "--fine-tune-set", nargs="*", default=[], metavar="NAME=VALUE",
@@ -133,7 +140,7 @@ def plans_of(args):
         targets=TARGETS,  # the hold-outs of all, whichever are run
         sources=None,
         source_estimator=source,
-        mpt_estimator=default_mpt(source),
+        mpt_estimator=default_mpt(source).set_params(**parameters(args.mpt_set)),
         fine_tuning_params=parameters(args.fine_tune_set),
         designs=DESIGNS,
         fine_tuning_sizes=sizes,
@@ -163,6 +170,8 @@ def plans_of(args):
 def wanted(args, part, fit):
     if part == "strategies":
         return (fit.source, fit.target) == tuple(args.pair)
+    if part == "pair" and args.sources and fit.source not in args.sources:
+        return False
     return fit.target in args.targets
 
 
@@ -179,6 +188,7 @@ def main():
             *named("--seed", [str(args.seed)] if args.seed else []),
             *named("--set", args.set),
             *named("--pretrain-set", args.pretrain_set),
+            *named("--mpt-set", args.mpt_set),
             *named("--fine-tune-set", args.fine_tune_set),
         ]
     )

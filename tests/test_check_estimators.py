@@ -1,6 +1,7 @@
 """scikit-learn's own checks, on every public estimator through the adapter."""
 
 import pytest
+from sklearn.linear_model import Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skmatgnn
@@ -56,6 +57,19 @@ def estimators():
     model = skmatgnn.CGCNNRegressor(**GRAPH, **SMALL_CGCNN)
     yield numeric_adapter(skmatgnn.GraphEmbedding)(estimator=model)
     yield numeric_adapter(MagpieFeatures, rows_to="formulas")()
+    yield from wrappers()
+
+
+def wrappers():
+    """Those around another estimator, which itself takes numbers."""
+    graphs = numeric_adapter(skmatgnn.CGCNNRegressor)(**GRAPH, **SMALL_CGCNN)
+    classifier = numeric_adapter(skmatgnn.CGCNNClassifier)(**GRAPH, **SMALL_CGCNN)
+    yield skmatgnn.DeepEnsembleRegressor(graphs, n_models=2, random_state=0)
+    yield skmatgnn.DeepEnsembleClassifier(classifier, n_models=2, random_state=0)
+    few = {"confidence_level": 0.5, "random_state": 0}  # of the checks' few samples
+    yield skmatgnn.ConformalRegressor(graphs, **few)
+    for method in ("split", "cv+"):
+        yield skmatgnn.ConformalRegressor(Ridge(), method=method, cv=2, **few)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")

@@ -16,6 +16,7 @@ ROOT = Path(skmatgnn.__file__).parent
 # what each sub-package may import of the package, and which heavy packages
 ALLOWED = {
     "utils": {"errors", "utils", "_typing"},
+    "pretrained": {"errors", "pretrained"},
     "preprocessing": {"errors", "utils", "preprocessing", "_typing"},
     "nn": {"nn"},
     "graphs": {"errors", "utils", "_typing", "preprocessing", "graphs", "nn.ops"},
@@ -25,7 +26,7 @@ ALLOWED = {
     "feature_selection": {"errors", "utils", "_typing", "feature_selection"},
     "estimators": {
         *("errors", "utils", "_typing", "preprocessing", "featurizers", "graphs"),
-        *("nn", "nets", "estimators", "metrics", "feature_selection"),
+        *("nn", "nets", "estimators", "metrics", "feature_selection", "pretrained"),
         "__version__",
     },
 }

@@ -3,8 +3,13 @@
 from skmatgnn.estimators._checkpoint import load_estimator
 from skmatgnn.estimators._chunks import predict_in_chunks
 from skmatgnn.estimators.composition import make_rf_magpie
+from skmatgnn.estimators.conformal import ConformalRegressor
 from skmatgnn.estimators.crabnet import CrabNetClassifier, CrabNetRegressor
 from skmatgnn.estimators.embedding import GraphEmbedding
+from skmatgnn.estimators.ensemble import (
+    DeepEnsembleClassifier,
+    DeepEnsembleRegressor,
+)
 from skmatgnn.estimators.modnet import MODNetClassifier, MODNetRegressor
 from skmatgnn.estimators.modnet_search import MODNetSearchCV
 from skmatgnn.estimators.multi_property import MPTRegressor
@@ -20,8 +25,11 @@ __all__ = [
     "ALIGNNRegressor",
     "CGCNNClassifier",
     "CGCNNRegressor",
+    "ConformalRegressor",
     "CrabNetClassifier",
     "CrabNetRegressor",
+    "DeepEnsembleClassifier",
+    "DeepEnsembleRegressor",
     "GraphEmbedding",
     "MODNetClassifier",
     "MODNetRegressor",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from numbers import Integral
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,6 +18,8 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._encoding import Decoder, Encoder
 from skmatgnn.nets._checkpoint import read_checkpoint, write_checkpoint
 from skmatgnn.nets._fine_tuning import STRATEGIES
+from skmatgnn.nets._shared_state import kept_generator
+from skmatgnn.pretrained import PREFIX, pretrained_path
 
 if TYPE_CHECKING:
     from skmatgnn.estimators._net_base import BaseNetEstimator
@@ -158,6 +161,7 @@ def load_estimator(path: str | PathLike, *, device: str | None = None) -> Any:
     Parameters
     ----------
     path : str or path-like
+        Or a name that `skmatgnn.pretrained.list_pretrained` gives.
     device : str, optional
         In place of the saved ``device`` parameter.
 
@@ -290,6 +294,8 @@ def decode_estimator(
 
 def _load(path: Any, device: str | None, cls: Any) -> Any:
     path = _checked_path(path)
+    if str(path).startswith(PREFIX) and not Path(path).exists():
+        path = pretrained_path(str(path))
     config, arrays = read_checkpoint(path)
     decoder = Decoder(arrays)
     try:
@@ -376,7 +382,7 @@ def _require_fitting(
     for name, value in arguments.items():
         if isinstance(value, Integral) and value > largest:
             raise InvalidValueError(f"its network has {name}={value}, but few weights")
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with kept_generator(), torch.device("meta"):
         expected = module(**arguments).state_dict()
     if list(expected) != list(weights):
         raise InvalidValueError("its weights are not those of its network")

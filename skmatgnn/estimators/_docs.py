@@ -183,6 +183,11 @@ n_head_layers : int, default={n_head_layers}
 """
 
 PROPERTY_WEIGHTS = """
+property_kinds : None, dict or array-like, default={property_kinds}
+    Which properties are classes: ``{"is_metal": "classification"}`` by name, or
+    ``"regression"`` or ``"classification"`` for each column. Values of a class are 0
+    and 1, or False and True, or between, as where `merge_properties` averages labels
+    that differ; its prediction is the probability of 1. None has all as real numbers.
 property_weights : None, "balanced" or array-like, default={property_weights}
     How much a known value of each property counts in the loss: all the same, so that
     large properties rule; ``"balanced"``, inversely to the number of known values, so

@@ -235,9 +235,13 @@ class BaseMODNet(BaseNetEstimator):
         outputs = self._apply(X, "forward")
         return outputs.reshape(len(outputs), -1, self.n_outputs_)
 
+    @property
+    def _gives_std(self) -> bool:
+        return self.net_.module_.n_members > 1
+
     def _require_several(self) -> None:
         check_is_fitted(self)
-        if self.net_.module_.n_members == 1:
+        if not self._gives_std:
             raise InvalidValueError(
                 "return_std=True needs an ensemble, but the model was trained with "
                 "n_models=1. Set n_models to 5, say, and fit again."

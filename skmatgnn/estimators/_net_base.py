@@ -30,6 +30,7 @@ from skmatgnn.nets import (
     ProgressBar,
 )
 from skmatgnn.nets._fine_tuning import STRATEGIES
+from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
 from skmatgnn.utils.validation import (
@@ -41,7 +42,14 @@ from skmatgnn.utils.validation import (
 
 __all__ = ["TRAINING_CONSTRAINTS", "BaseNetEstimator", "Samples", "normalised_weight"]
 
-HISTORY = ("epoch", "train_loss", "valid_loss", "valid_losses", "dur")
+HISTORY = (
+    "epoch",
+    "train_loss",
+    "valid_loss",
+    "valid_losses",
+    "valid_mae",
+    "dur",
+)
 MAX_SEED = np.iinfo(np.int32).max
 
 
@@ -259,7 +267,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
             arguments["optimizer__fused"] = True  # AdamW has it, others may not
         net = GraphNet(self._module, **{**arguments, **(self.net_params or {})})
         # torch draws weights from the global generator before ours replaces them
-        with torch.random.fork_rng(devices=[]):
+        with kept_generator():
             return net.initialize()
 
     def _callbacks(self) -> list:

@@ -1,10 +1,12 @@
-"""Names, weights and scores of the columns of a table of properties."""
+"""Names, kinds, weights and scores of the columns of a table of properties."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.metrics._reduce import ensure_targets
@@ -12,7 +14,16 @@ from skmatgnn.metrics._reduce import ensure_targets
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["property_names", "property_weights", "score_properties"]
+__all__ = [
+    "CLASSIFICATION",
+    "property_kinds",
+    "property_names",
+    "property_weights",
+    "require_labels",
+    "score_properties",
+]
+
+CLASSIFICATION, REGRESSION = "classification", "regression"
 
 
 def property_names(y: Any) -> list[str] | None:
@@ -44,6 +55,73 @@ def property_names(y: Any) -> list[str] | None:
             "skmatgnn.preprocessing.merge_properties."
         )
     return names
+
+
+def property_kinds(given: Any, names: list[str]) -> np.ndarray:
+    """Say which properties are real numbers and which are classes.
+
+    Parameters
+    ----------
+    given : None, dict of str to str, or array-like of str of shape (t,)
+    names : list of str
+        Of the t properties.
+
+    Returns
+    -------
+    ndarray of shape (t,), dtype object
+        ``"regression"`` or ``"classification"`` for each.
+
+    Raises
+    ------
+    InvalidValueError
+        If a property or a kind is unknown, or there is not one kind for each property.
+    """
+    if given is None:
+        given = {}
+    if isinstance(given, Mapping):
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise InvalidValueError(
+                f"property_kinds names {unknown[0]!r}, but y has the properties "
+                f"{names}."
+            )
+        kinds = [given.get(name, REGRESSION) for name in names]
+    else:
+        kinds = list(given)
+    wrong = [kind for kind in kinds if kind not in (REGRESSION, CLASSIFICATION)]
+    if wrong or len(kinds) != len(names):
+        raise InvalidValueError(
+            f"property_kinds must have 'regression' or 'classification' for each of "
+            f"the {len(names)} properties, or by name; got {given!r}."
+        )
+    return np.array(kinds, dtype=object)
+
+
+def require_labels(targets: np.ndarray, kinds: np.ndarray, names: list[str]) -> None:
+    """Reject values of classes that are no probabilities.
+
+    Parameters
+    ----------
+    targets : ndarray of shape (n, t)
+        NaN where unknown.
+    kinds : ndarray of shape (t,)
+    names : list of str
+
+    Raises
+    ------
+    InvalidValueError
+        Naming the property, the value and its index.
+    """
+    for column in np.flatnonzero(kinds == CLASSIFICATION):
+        values = targets[:, column]
+        wrong = np.flatnonzero((values < 0) | (values > 1))
+        if len(wrong):
+            raise InvalidValueError(
+                f"y has {values[wrong[0]]:g} at index {int(wrong[0])} of "
+                f"{names[column]!r}, whose values must be 0 or 1, False or True, or "
+                "between if unsure, since property_kinds has it as a classification. "
+                "Of several classes make a column for each: y['phase'] == 'cubic'."
+            )
 
 
 def property_weights(given: Any, targets: np.ndarray) -> np.ndarray | None:
@@ -86,31 +164,55 @@ def property_weights(given: Any, targets: np.ndarray) -> np.ndarray | None:
 
 
 def score_properties(
-    y_true: Any, y_pred: np.ndarray, names: np.ndarray
+    y_true: Any, y_pred: np.ndarray, names: np.ndarray, kinds: np.ndarray | None = None
 ) -> pd.DataFrame:
     """Score each column over its known values.
 
     Parameters
     ----------
     y_true, y_pred : array-like of shape (n,) or (n, t)
+        Classes are 0 or 1, told apart at 0.5, and predicted as the probability of 1.
     names : ndarray of shape (t,)
+    kinds : ndarray of shape (t,), optional
+        All are regressions by default.
 
     Returns
     -------
     DataFrame
-        With the columns n, mae, smae and r2.
+        With the columns n, mae, smae and r2, and accuracy and auc if any property is a
+        class; NaN where a column does not apply.
     """
     import pandas as pd
 
-    rows = []
     targets = ensure_targets(y_true, y_pred, None)
+    is_class = np.zeros(len(names), bool) if kinds is None else kinds == CLASSIFICATION
+    rows = []
     for index in range(len(names)):
         true, predicted, _ = targets.column(index)
-        error = true - predicted
-        deviation = true - true.mean() if len(true) else true
-        mae = np.abs(error).mean() if len(error) else np.nan
-        spread, varies = np.abs(deviation).sum(), bool(deviation.any())
-        smae = np.abs(error).sum() / spread if varies else np.nan
-        r2 = 1 - (error**2).sum() / (deviation**2).sum() if varies else np.nan
-        rows.append({"n": len(true), "mae": mae, "smae": smae, "r2": r2})
-    return pd.DataFrame(rows, index=pd.Index(names, name="property"))
+        score = _class_scores if is_class[index] else _real_scores
+        rows.append({"n": len(true), **score(true, predicted)})
+    of_classes = ["accuracy", "auc"] if is_class.any() else []
+    columns = ["n", "mae", "smae", "r2", *of_classes]
+    index = pd.Index(names, name="property")
+    return pd.DataFrame(rows, index=index, columns=columns)
+
+
+def _real_scores(true: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    error = true - predicted
+    deviation = true - true.mean() if len(true) else true
+    spread, varies = np.abs(deviation).sum(), bool(deviation.any())
+    return {
+        "mae": np.abs(error).mean() if len(error) else np.nan,
+        "smae": np.abs(error).sum() / spread if varies else np.nan,
+        "r2": 1 - (error**2).sum() / (deviation**2).sum() if varies else np.nan,
+    }
+
+
+def _class_scores(true: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    label = true > 0.5
+    right = (predicted > 0.5) == label
+    both = label.any() and not label.all()
+    return {
+        "accuracy": right.mean() if len(true) else np.nan,
+        "auc": float(roc_auc_score(label, predicted)) if both else np.nan,
+    }

@@ -314,6 +314,6 @@ def _require_weighted_classes(labels: np.ndarray, weight: np.ndarray | None) -> 
     left = len(np.unique(labels[weight != 0]))
     if left < 2:
         raise InvalidValueError(
-            f"{left} class is left after removing samples of zero weight; at least "
-            "2 classes are required."
+            f"{left} class is left after removing samples whose sample_weight is zero; "
+            "at least 2 classes are required."
         )

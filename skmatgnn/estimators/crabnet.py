@@ -27,7 +27,7 @@ from skmatgnn.estimators._net_base import (
 )
 from skmatgnn.estimators._tasks import NetClassifierMixin, NetRegressorMixin
 from skmatgnn.estimators._transfer import TRANSFER_CONSTRAINTS
-from skmatgnn.nets import DeviceDataset, TokenDataset
+from skmatgnn.nets import DeviceDataset, ErrorMonitor, TokenDataset
 from skmatgnn.nn import CrabNet
 from skmatgnn.nn.losses import LOSSES_WITH_STD, REGRESSION_LOSSES
 from skmatgnn.preprocessing._formula import PackedCompositions, parse_compositions
@@ -199,6 +199,11 @@ class BaseCrabNet(BaseNetEstimator):
     def _learns_std(self) -> bool:
         return self._criterion().get("criterion__loss") in LOSSES_WITH_STD
 
+    def _callbacks(self) -> list:
+        watched = self.early_stopping and self._learns_std()
+        monitor = [("error", ErrorMonitor())] if watched else []
+        return [*monitor, *super()._callbacks()]  # before the best model is chosen
+
     def _signature(self) -> dict[str, Any]:
         return {
             **super()._signature(),
@@ -337,7 +342,10 @@ class CrabNetRegressor(NetRegressorMixin, BaseCrabNet):
     error is 0.342 eV after four minutes on one core, where the published one is 0.348.
 
     The spread is learnt on the training rows, so that a network that fits them closely
-    is too sure of itself on new ones; calibrate it, or train an ensemble.
+    is too sure of itself on new ones; calibrate it, or train an ensemble. With
+    ``early_stopping``, what is watched is the mean absolute error of the scaled values,
+    which ``history_`` has as ``"valid_mae"``, and not the loss: that of new rows is at
+    its best long before the values are, because of the spread.
 
     References
     ----------
@@ -356,6 +364,10 @@ class CrabNetRegressor(NetRegressorMixin, BaseCrabNet):
     """
 
     _default_loss = "l1_with_std"
+
+    @property
+    def _gives_std(self) -> bool:
+        return self.net_.module_.uncertainty
 
     @in_chunks
     def predict(
@@ -385,7 +397,7 @@ class CrabNetRegressor(NetRegressorMixin, BaseCrabNet):
             If ``return_std`` is asked of a model whose loss does not learn it.
         """
         check_is_fitted(self)
-        if return_std and not self.net_.module_.uncertainty:
+        if return_std and not self._gives_std:
             raise InvalidValueError(
                 "return_std=True needs loss='l1_with_std' or 'robust_l1', which learn "
                 "the spread; the model was trained with another loss."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from scipy.special import expit
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -16,8 +17,11 @@ from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._base import BaseGraphEstimator
 from skmatgnn.estimators._docs import document
 from skmatgnn.estimators._properties import (
+    CLASSIFICATION,
+    property_kinds,
     property_names,
     property_weights,
+    require_labels,
     score_properties,
 )
 from skmatgnn.estimators._tasks import NetRegressorMixin
@@ -68,6 +72,8 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         Mean and spread of each property.
     property_names_ : ndarray of shape (n_properties,), dtype object
         Columns of the frame that ``fit`` saw; else ``"property0"`` and so on.
+    property_kinds_ : ndarray of shape (n_properties,), dtype object
+        ``"regression"`` or ``"classification"``.
     property_weights_ : ndarray of shape (n_properties,) or None
         Weight of a known value of each property in the loss, one on average.
 
@@ -83,6 +89,10 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
     of the others. With ``early_stopping``, what is watched is the mean of the
     properties' validation losses, each counted alike; ``history_`` has them as
     ``"valid_losses"``, in the order of ``property_names_``.
+
+    Classes are yes or no, and their loss is the binary cross entropy, which is about as
+    large as the absolute error of a scaled property where nothing is known yet (0.69
+    and 0.80). Of several classes make a column for each.
 
     References
     ----------
@@ -107,7 +117,10 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
     (3,)
     """
 
-    _learnt = ("net_", "target_scaler_", "graph_settings_", "property_names_")
+    _learnt = (
+        *("net_", "target_scaler_", "graph_settings_"),
+        *("property_names_", "property_kinds_"),
+    )
     _parameter_constraints: ClassVar[dict] = {
         **BaseCGCNN._parameter_constraints,  # noqa: SLF001
         **BaseALIGNN._parameter_constraints,  # noqa: SLF001
@@ -116,6 +129,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         "norm": [StrOptions({"auto", "layer", "batch"})],
         "head_dim": [POSITIVE],
         "n_head_layers": [COUNT],
+        "property_kinds": [None, dict, "array-like"],
         "property_weights": [None, StrOptions({"balanced"}), "array-like"],
         "loss": [StrOptions({"auto", "l1", "mse", "huber"})],
     }
@@ -142,6 +156,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         head_dim: int = 64,
         n_head_layers: int = 1,
         element_features: Any = "cgcnn",
+        property_kinds: Any = None,
         property_weights: Any = None,
         loss: str = "auto",
         max_epochs: int = 100,
@@ -183,6 +198,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         self.head_dim = head_dim
         self.n_head_layers = n_head_layers
         self.element_features = element_features
+        self.property_kinds = property_kinds
         self.property_weights = property_weights
         self.loss = loss
         self.max_epochs = max_epochs
@@ -205,6 +221,45 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict all properties.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_properties), float64
+            In the units and the shape of the y that ``fit`` saw; of a class, the
+            probability that it is 1.
+        """
+        values = super().predict(X)
+        classes = self._classes()
+        if classes is None:
+            return values
+        table = values.reshape(len(values), -1)
+        table[:, classes] = expit(table[:, classes])
+        return table.reshape(values.shape)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination over the known values.
+
+        Parameters
+        ----------
+        X : sequence of n structures or graphs
+        y : array-like of shape (n,) or (n, n_properties)
+            NaN where unknown.
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        float
+            Averaged over the properties. Of a class, it is that of the probabilities,
+            which is known as the Brier skill score.
+        """
+        return super().score(X, y, sample_weight)
+
     def property_scores(self, X: Any, y: Any) -> pd.DataFrame:
         """Score each property on its known values.
 
@@ -219,12 +274,14 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         DataFrame
             A row for each of ``property_names_``, with the number of known values
             ``n``, the mean absolute error ``mae``, its ratio ``smae`` to that of
-            predicting the mean of these values, and ``r2``; NaN where there are too
+            predicting the mean of these values, and ``r2``. Classes have ``accuracy``
+            and ``auc``, the area under the ROC curve, instead. NaN where there are too
             few values.
         """
         check_is_fitted(self)
         self._require_known_names(property_names(y))
-        return score_properties(y, self.predict(X), self.property_names_)
+        kinds = getattr(self, "property_kinds_", None)
+        return score_properties(y, self.predict(X), self.property_names_, kinds)
 
     @property
     def _module(self) -> type[nn.Module]:
@@ -262,10 +319,37 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
             self.property_names_ = np.array(names, dtype=object)
         else:
             self._require_known_names(names)
+        self._choose_kinds(targets, reset=reset)
         weights = property_weights(self.property_weights, targets)
         encoded = super()._encode_targets(targets, weight, reset=reset)
         self.property_weights_ = weights
-        return encoded
+        classes = self._classes()
+        if classes is None:
+            return encoded
+        self.target_scaler_.mean_[classes] = 0.0
+        self.target_scaler_.scale_[classes] = 1.0
+        return self.target_scaler_.transform(targets)
+
+    def _choose_kinds(self, targets: np.ndarray, *, reset: bool) -> None:
+        names = self.property_names_.tolist()
+        kinds = property_kinds(self.property_kinds, names)
+        if reset or not hasattr(self, "property_kinds_"):
+            self.property_kinds_ = kinds
+        elif (kinds != self.property_kinds_).any():
+            raise InvalidValueError(
+                f"property_kinds changed: the model was trained on {names} as "
+                f"{self.property_kinds_.tolist()}. Change it back, or set "
+                "warm_start=False and call fit for a new model."
+            )
+        if targets.shape[1] == len(names):  # else the scaler tells
+            require_labels(targets, kinds, names)
+
+    def _classes(self) -> np.ndarray | None:
+        """Which properties are classes; None if no one is."""
+        kinds = self.__dict__.get("property_kinds_")  # a file from before has none
+        if kinds is None or not (kinds == CLASSIFICATION).any():
+            return None
+        return kinds == CLASSIFICATION
 
     def _require_known_names(self, names: list[str] | None) -> None:
         known = self.property_names_.tolist()
@@ -284,12 +368,19 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         theirs, ours = source.property_names_.tolist(), self.property_names_.tolist()
         if theirs != ours:
             return f"it has the properties {theirs}, and y {ours}"
+        if not np.array_equal(source._classes(), self._classes()):  # noqa: SLF001
+            return "some of its classes are numbers here, or the other way round"
         return None
 
     def _criterion(self) -> dict[str, Any]:
         weights = self.property_weights_
         given = None if weights is None else weights.tolist()
-        return {**super()._criterion(), "criterion__target_weights": given}
+        classes = self._classes()
+        return {
+            **super()._criterion(),
+            "criterion__target_weights": given,
+            "criterion__classes": None if classes is None else classes.tolist(),
+        }
 
     def _callbacks(self) -> list:
         monitor = [("properties", PropertyMonitor())] if self.early_stopping else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -215,11 +214,10 @@ def _electronegativity(*, impute_nan: bool) -> FloatArray:
     from pymatgen.core import Element
 
     table = np.full(N_ELEMENTS + 1, np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=UserWarning)
-        everything = np.array([element.X or np.nan for element in Element], dtype=float)
-        for z, symbol in enumerate(ELEMENT_SYMBOLS[1:], start=1):
-            table[z] = Element(symbol).X or np.nan
+    # not Element.X, which warns where there is none
+    known = {element.Z: element.data.get("X") or np.nan for element in Element}
+    everything = np.array(list(known.values()), dtype=float)
+    table[1:] = [known[z] for z in range(1, N_ELEMENTS + 1)]
     if impute_nan:
         table = np.where(np.isnan(table), np.nanmean(everything), table)
     table.flags.writeable = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from skmatgnn.inspection._attention import AttentionDisplay
 from skmatgnn.inspection._cluster_error_display import ClusterErrorDisplay
 from skmatgnn.inspection._embedding_map import EmbeddingMapDisplay
+from skmatgnn.inspection._extrapolation import ExtrapolationDisplay
 from skmatgnn.inspection._fine_tuning_curve import FineTuningCurveDisplay
 from skmatgnn.inspection._learning_curve import BootstrapLearningCurveDisplay
 from skmatgnn.inspection._parity import ParityDisplay
@@ -13,6 +14,7 @@ from skmatgnn.inspection._representatives import (
     cluster_representatives,
 )
 from skmatgnn.inspection._transfer_matrix import TransferMatrixDisplay
+from skmatgnn.inspection._uncertainty import UncertaintyCalibrationDisplay
 from skmatgnn.inspection._working_ions import WorkingIonDisplay
 
 __all__ = [
@@ -21,9 +23,11 @@ __all__ = [
     "ClusterErrorDisplay",
     "ClusterRepresentatives",
     "EmbeddingMapDisplay",
+    "ExtrapolationDisplay",
     "FineTuningCurveDisplay",
     "ParityDisplay",
     "TransferMatrixDisplay",
+    "UncertaintyCalibrationDisplay",
     "WorkingIonDisplay",
     "cluster_representatives",
 ]

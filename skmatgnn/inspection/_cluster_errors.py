@@ -80,7 +80,7 @@ def score_clusters(
         values[:, cluster] = _ratio(means, scaled)[:, 0]
         controls[cluster] = means[-1, 0]
         if own.shape[1] > 1:
-            resampled = _ratio(_resample(own, n_resamples, rng), scaled)
+            resampled = _ratio(resample_means(own, n_resamples, rng), scaled)
             low[:, cluster], high[:, cluster] = np.quantile(resampled, tails, axis=1)
     pooled = _ratio(table.mean(axis=1, keepdims=True), scaled)[:, 0]
     if scaled:
@@ -96,10 +96,22 @@ def _ratio(means: FloatArray, scaled: bool) -> FloatArray:
     return means[:-1] / control
 
 
-def _resample(
+def resample_means(
     table: FloatArray, n_resamples: int, rng: np.random.RandomState
 ) -> FloatArray:
-    """Means of the rows' resamples, of shape (n_models, n_resamples)."""
+    """Average resamples of the columns, in parts that fit into memory.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_models, n_rows)
+    n_resamples : int
+        The same for all models.
+    rng : RandomState
+
+    Returns
+    -------
+    ndarray of shape (n_models, n_resamples)
+    """
     n_rows = table.shape[1]
     step = max(1, _CHUNK // n_rows)
     parts = []

@@ -247,7 +247,7 @@ def _ions_of_column(values: Any, column: str) -> np.ndarray:
 def _prototype(item: Any, index: int, symprec: float) -> str:
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    structure = _as_structure(item, index)
+    structure = as_structure(item, index)
     try:
         with warnings.catch_warnings():
             # spglib announces changes of its own error handling at every call.
@@ -263,7 +263,24 @@ def _prototype(item: Any, index: int, symprec: float) -> str:
     return f"{structure.composition.anonymized_formula}-{number}-{n_primitive}"
 
 
-def _as_structure(item: Any, index: int) -> Any:
+def as_structure(item: Any, index: int) -> Any:
+    """Convert a structure of pymatgen or ase.
+
+    Parameters
+    ----------
+    item : Structure or ase.Atoms
+    index : int
+        For the message.
+
+    Returns
+    -------
+    Structure
+
+    Raises
+    ------
+    InvalidTypeError
+        If it is neither.
+    """
     if hasattr(item, "get_atomic_numbers"):
         from pymatgen.io.ase import AseAtomsAdaptor
 

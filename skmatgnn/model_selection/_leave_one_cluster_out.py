@@ -191,7 +191,7 @@ class LeaveOneClusterOut(LeaveOneGroupOut):
     def _codes(self, X: Any, groups: Any) -> tuple[IntArray, np.ndarray]:
         """Fold of each sample (or -1, -2) and label of each fold."""
         self._validate_parameters()
-        groups = self._cluster(X) if groups is None else _ensure_groups(groups)
+        groups = self._cluster(X) if groups is None else ensure_labels(groups)
         codes = np.full(len(groups), DROPPED, dtype=np.intp)
         used = groups != DROPPED if groups.dtype.kind in "iuf" else np.s_[:]
         labels, members, sizes = np.unique(
@@ -264,7 +264,23 @@ class _Sized:
         return self._n_samples
 
 
-def _ensure_groups(groups: Any) -> np.ndarray:
+def ensure_labels(groups: Any) -> np.ndarray:
+    """Convert groups to an array of labels that can be compared.
+
+    Parameters
+    ----------
+    groups : array-like of shape (n_samples,)
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Of numbers or of strings.
+
+    Raises
+    ------
+    InvalidValueError
+        If it has another shape, or a label is missing.
+    """
     array = np.asarray(groups)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

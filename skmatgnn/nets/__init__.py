@@ -17,7 +17,7 @@ from skmatgnn.nets._dataset import (
 )
 from skmatgnn.nets._fine_tuning import FineTuning
 from skmatgnn.nets._graph_net import GraphNet, TrainingInterruptedWarning
-from skmatgnn.nets._property_monitor import PropertyMonitor
+from skmatgnn.nets._monitors import ErrorMonitor, PropertyMonitor
 from skmatgnn.nets._split import HoldOut
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "CalibrateNorm",
     "DeviceDataset",
     "EarlyStop",
+    "ErrorMonitor",
     "FineTuning",
     "GradualUnfreezing",
     "GraphDataset",

@@ -11,7 +11,9 @@ from skmatgnn.nets._dataset import Labels
 from skmatgnn.nn.losses import (
     LOSSES_WITH_STD,
     REGRESSION_LOSSES,
+    Elementwise,
     cross_entropy,
+    for_kinds,
     masked_reduce,
 )
 
@@ -26,17 +28,27 @@ class RegressionLoss(nn.Module):
     loss : {"l1", "mse", "huber", "robust_l1", "l1_with_std"}, default="l1"
     target_weights : sequence of float, optional
         How much a known value of each target counts; only for the first three losses.
+    classes : sequence of bool, optional
+        Which targets are classes, 0 or 1, that are predicted by logits and have the
+        binary cross entropy; only for the first three losses.
     """
 
     target_weights: Tensor | None
+    classes: Tensor | None
 
     def __init__(
-        self, loss: str = "l1", target_weights: Sequence[float] | None = None
+        self,
+        loss: str = "l1",
+        target_weights: Sequence[float] | None = None,
+        classes: Sequence[bool] | None = None,
     ) -> None:
         super().__init__()
         self.loss = loss
         weights = None if target_weights is None else torch.tensor(target_weights)
         self.register_buffer("target_weights", weights)
+        self.register_buffer(
+            "classes", None if classes is None else torch.tensor(classes)
+        )
 
     def forward(self, prediction: Tensor, labels: Labels) -> Tensor:
         """Average over known targets.
@@ -55,12 +67,16 @@ class RegressionLoss(nn.Module):
             loss = LOSSES_WITH_STD[self.loss]
             return loss(prediction, labels.target, labels.weight)
         return masked_reduce(
-            REGRESSION_LOSSES[self.loss],
+            self._elementwise(),
             prediction,
             labels.target,
             labels.weight,
             self.target_weights,
         )
+
+    def _elementwise(self) -> Elementwise:
+        loss = REGRESSION_LOSSES[self.loss]
+        return loss if self.classes is None else for_kinds(loss, self.classes)
 
     def sums(self, prediction: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
         """Add up the losses of each target, whatever its weight.
@@ -78,7 +94,7 @@ class RegressionLoss(nn.Module):
         """
         target = labels.target
         known = torch.isfinite(target)
-        loss = REGRESSION_LOSSES[self.loss]
+        loss = self._elementwise()
         values = loss(prediction, torch.where(known, target, prediction))
         if labels.weight is not None:
             values = values * labels.weight.unsqueeze(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -22,32 +23,47 @@ LARGE_TRIM_THRESHOLD = 64 * 2**20
 LARGEST_INT = 2**31 - 1
 
 
-@contextmanager
-def retained_memory() -> Iterator[None]:
-    """Let large arrays reuse memory instead of asking the kernel for it each time.
+class _RetainedMemory:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_inside = 0
 
-    By default glibc returns large blocks to the kernel when they are freed, so every
-    operation on large arrays faults its pages in again: more than half the time of a
-    training step. On leaving, the memory is given back. Does nothing where the C
-    library is another one.
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Let large arrays reuse memory instead of asking the kernel for it each time.
 
-    Yields
-    ------
-    None
-    """
-    libc = _glibc()
-    if libc is None:
-        yield
-        return
-    libc.mallopt(M_MMAP_MAX, 0)
-    libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
-    try:
-        yield
-    finally:
-        libc.mallopt(M_MMAP_MAX, DEFAULT_MMAP_MAX)
-        libc.mallopt(M_MMAP_THRESHOLD, LARGE_MMAP_THRESHOLD)
-        libc.mallopt(M_TRIM_THRESHOLD, LARGE_TRIM_THRESHOLD)
-        libc.malloc_trim(0)
+        By default glibc returns large blocks to the kernel when they are freed, so
+        every operation on large arrays faults its pages in again: more than half the
+        time of a training step. When the last thread leaves, the memory is given back.
+        Does nothing where the C library is another one.
+
+        Yields
+        ------
+        None
+        """
+        libc = _glibc()
+        if libc is None:
+            yield
+            return
+        with self._lock:
+            self._n_inside += 1
+            if self._n_inside == 1:
+                libc.mallopt(M_MMAP_MAX, 0)
+                libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_inside -= 1
+                if not self._n_inside:
+                    _give_back(libc)
+
+
+def _give_back(libc: Any) -> None:
+    libc.mallopt(M_MMAP_MAX, DEFAULT_MMAP_MAX)
+    libc.mallopt(M_MMAP_THRESHOLD, LARGE_MMAP_THRESHOLD)
+    libc.mallopt(M_TRIM_THRESHOLD, LARGE_TRIM_THRESHOLD)
+    libc.malloc_trim(0)
 
 
 @cache
@@ -60,3 +76,6 @@ def _glibc() -> Any:
     except (OSError, AttributeError):
         return None
     return libc
+
+
+retained_memory = _RetainedMemory()

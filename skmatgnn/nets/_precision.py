@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from skmatgnn.nets._memory import retained_memory
+from skmatgnn.nets._shared_state import held_matmul_precision, limited_threads
 
 __all__ = ["module_dtype", "numerics"]
 
@@ -39,24 +40,26 @@ def numerics(precision: str, device: str, n_threads: int | None = 1) -> Iterator
     n_threads : int or None, default=1
         Threads of an operation on the CPU; None leaves torch's number. Sums are split
         among threads, so results depend on it in the last digits.
+
+    Notes
+    -----
+    Threads may compute side by side, and each gets what it would get alone. One that
+    asks for ``"tf32"`` waits for those on the same kind of device that do not, and the
+    other way round, as torch has one setting for all.
     """
-    before = torch.get_float32_matmul_precision()
-    threads = torch.get_num_threads()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    if n_threads is not None:
-        torch.set_num_threads(n_threads)
     kind = torch.device(device).type
-    memory = retained_memory() if kind == "cpu" else nullcontext()
-    # a cache would keep the rounded weights of the first step until the end
+    # Without the cache of autocast, which would keep the weights of the first step for
+    # all steps within, and which all threads have in common.
     autocast = torch.autocast(
         kind,
         dtype=torch.bfloat16,
         enabled=precision == "bfloat16",
         cache_enabled=False,
     )
-    try:
-        with memory, autocast:
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-        torch.set_num_threads(threads)
+    with (
+        held_matmul_precision("high" if precision == "tf32" else "highest", kind),
+        limited_threads(n_threads),
+        retained_memory() if kind == "cpu" else nullcontext(),
+        autocast,
+    ):
+        yield

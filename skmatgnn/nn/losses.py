@@ -11,7 +11,9 @@ from torch.nn import functional as F
 __all__ = [
     "LOSSES_WITH_STD",
     "REGRESSION_LOSSES",
+    "absolute_errors",
     "cross_entropy",
+    "for_kinds",
     "l1_with_std",
     "masked_reduce",
     "robust_l1",
@@ -24,6 +26,42 @@ REGRESSION_LOSSES: dict[str, Elementwise] = {
     "mse": lambda p, t: (p - t) ** 2,
     "huber": lambda p, t: F.huber_loss(p, t, reduction="none"),
 }
+
+
+def for_kinds(loss: Elementwise, is_class: Tensor) -> Elementwise:
+    """Replace a loss by the binary cross entropy in the columns of classes.
+
+    The two are of one size: where nothing is known, the cross entropy is ``log(2)``,
+    and the absolute error of a standardised normal target 0.80.
+
+    Parameters
+    ----------
+    loss : callable
+        Maps predictions and targets to losses of the same shape.
+    is_class : Tensor of shape (t,), bool
+        Which columns are classes: predictions are logits there, and targets
+        probabilities, mostly 0 or 1.
+
+    Returns
+    -------
+    callable
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skmatgnn.nn.losses import REGRESSION_LOSSES, for_kinds
+    >>> loss = for_kinds(REGRESSION_LOSSES["l1"], torch.tensor([False, True]))
+    >>> loss(torch.zeros(1, 2), torch.tensor([[3.0, 1.0]]))
+    tensor([[3.0000, 0.6931]])
+    """
+
+    def elementwise(prediction: Tensor, target: Tensor) -> Tensor:
+        entropy = F.binary_cross_entropy_with_logits(
+            prediction, target, reduction="none"
+        )
+        return torch.where(is_class, entropy, loss(prediction, target))
+
+    return elementwise
 
 
 def masked_reduce(
@@ -149,6 +187,42 @@ def l1_with_std(
         return error + SHARE_OF_STD * _laplace(error.detach(), log_std)
 
     return masked_reduce(elementwise, value, target, weight)
+
+
+def absolute_errors(
+    prediction: Tensor, target: Tensor, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Add up the absolute errors of each target, whatever else was predicted.
+
+    Parameters
+    ----------
+    prediction : Tensor of shape (n, t) or more columns
+        Values of all targets, then anything, such as their log deviations.
+    target : Tensor of shape (n, t)
+        NaN where unknown.
+    weight : Tensor of shape (n,), optional
+        Sample weights, of mean one over the training data.
+
+    Returns
+    -------
+    total : Tensor of shape (t,)
+    known : Tensor of shape (t,)
+        Number of values that were added.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skmatgnn.nn.losses import absolute_errors
+    >>> total, known = absolute_errors(torch.tensor([[3.0, 9.0]]), torch.ones(1, 1))
+    >>> total.tolist(), known.tolist()
+    ([2.0], [1])
+    """
+    known = torch.isfinite(target)
+    value = prediction[:, : target.shape[1]].to(target.dtype)
+    errors = (value - torch.where(known, target, value)).abs()
+    if weight is not None:
+        errors = errors * weight.unsqueeze(-1)
+    return errors.sum(dim=0), known.sum(dim=0)
 
 
 def _laplace(error: Tensor, log_std: Tensor) -> Tensor:

@@ -82,4 +82,6 @@ class Capacity:
 
 
 def _rounded(rows: float) -> int:
+    if not rows:  # no sample has any
+        return 0
     return MULTIPLE * ceil((rows + 1) / MULTIPLE)

@@ -285,6 +285,50 @@ def test_trap_1__early_stopping__holds_compositions_and_groups_out(monkeypatch):
     assert not set(groups[train.rows]) & set(groups[valid.rows])
 
 
+@pytest.mark.parametrize("loss", ["l1_with_std", "robust_l1"])
+def test_early_stopping__loss_that_learns_the_spread__watches_the_error(loss):
+    from skorch.callbacks import Callback
+
+    errors = []
+
+    class Spy(Callback):
+        """Mean absolute error of the values on the held-out rows, without the net's."""
+
+        def on_epoch_begin(self, net, dataset_valid=None, **_):
+            self.valid = dataset_valid
+
+        def on_epoch_end(self, net, **_):
+            value = net.apply(self.valid, net.module_)[:, :2]
+            error = np.abs(value - self.valid.target[self.valid.rows])
+            weight = self.valid.weight[self.valid.rows]
+            known = np.isfinite(error)
+            errors.append((error * weight[:, None])[known].sum() / known.sum())
+
+    rng = np.random.default_rng(0)
+    noise = rng.standard_t(1, size=(32, 2))  # outliers, which spoil a likelihood
+    targets = Y[:, None] + 0.1 * noise
+    targets[::3, 1] = np.nan
+    weight = rng.uniform(0.5, 1.5, size=32)
+    model = make_model(loss=loss, early_stopping=True, validation_fraction=0.4,
+                       max_epochs=40, lr=1e-2, precision="float64",
+                       callbacks=[Spy()])  # fmt: skip
+    model.fit(FORMULAS, targets, sample_weight=weight)
+    watched = [row["valid_mae"] for row in model.history_]
+    assert watched == pytest.approx(errors, rel=1e-6)
+    assert model.best_epoch_ == 1 + int(np.argmin(watched))
+    losses = [row["valid_loss"] for row in model.history_]
+    assert np.argmin(losses) != np.argmin(watched)
+
+
+def test_early_stopping__loss_of_values_or_classes__watches_the_loss(case):
+    loss = "mse" if case.cls is CrabNetRegressor else "auto"
+    model = make_model(case.cls, loss=loss, early_stopping=True, max_epochs=8)
+    model.fit(FORMULAS, case.y)
+    losses = [row["valid_loss"] for row in model.history_]
+    assert model.best_epoch_ == 1 + int(np.argmin(losses))
+    assert not any("valid_mae" in row for row in model.history_)
+
+
 def test_trap_2__prediction_while_training__leaves_dropout_on():
     from skorch.callbacks import Callback
 

@@ -19,6 +19,7 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.graphs import StructureToGraph
 from skmatgnn.nets import GraphNet
 from skmatgnn.nets._fine_tuning import STRATEGIES
+from skmatgnn.nn._noise import Dropout
 from skmatgnn.nn.layers import BatchNorm
 
 CRABNET = {"d_model": 8, "n_heads": 2, "n_layers": 2}
@@ -524,46 +525,86 @@ def test_failed_fit__with_pretrained__leaves_no_trace(source, data):
     assert not hasattr(model, "_source")
 
 
-def grid(source, path):
-    source.of("CGCNNRegressor").save(path)
+def test_crabnet__frozen_layers__have_no_dropout_and_the_others_do(source, data):
+    from skorch.callbacks import Callback
+
+    class Watch(Callback):
+        def on_batch_end(self, net, training=False, **_):
+            if training:
+                seen.append(
+                    {k for k in dropouts if net.module_.get_submodule(k).training}
+                )
+
+    formulas = source.formulas[:12]
+    dropouts = {
+        k
+        for k, m in source.of("CrabNetRegressor").net_.module_.named_modules()
+        if isinstance(m, Dropout)
+    }
+    assert len(dropouts) >= 2
+    for strategy, expected in (("head", "head"), ("all_but_embedding", "")):
+        seen = []
+        model = of_network(
+            "CrabNetRegressor", source, fine_tuning=strategy, callbacks=[Watch()]
+        )
+        model.fit(formulas, data.y[:12])
+        active = {k for k in dropouts if k.startswith(expected)}
+        assert all(found == active for found in seen)
+        assert seen
+
+
+def grids(network, source, path):
+    """Strategies with heads and rates, and what to start from, for each network."""
+    source.of(f"{network}Regressor").save(path)
     regressor, classifier = (
-        FrozenEstimator(source.of(f"CGCNN{task}"))
+        FrozenEstimator(source.of(f"{network}{task}"))
         for task in ("Regressor", "Classifier")
     )
+    strategies = {
+        "CGCNN": ["full", "head", "two_body", "gradual", "discriminative"],
+        "ALIGNN": ["two_body", "three_body"],
+        "CrabNet": ["head", "all_but_embedding", "gradual"],
+    }[network]
+    rates = [1e-2, 1e-3] if network == "CGCNN" else [1e-2]
+    start = [None, regressor, classifier, str(path)]
     return [
-        {
-            "fine_tuning": ["full", "head", "two_body", "gradual", "discriminative"],
-            "lr": [1e-2, 1e-3],
-            "head": ["keep", "new"],
-        },
-        {"pretrained": [None, regressor, classifier, str(path)], "head": ["auto"]},
+        {"fine_tuning": strategies, "lr": rates, "head": ["keep", "new"]},
+        {"pretrained": start, "head": ["auto"]},
     ]
 
 
-@pytest.mark.parametrize("backend", ["loky", "dask"])
+@pytest.mark.parametrize(
+    ("backend", "network"),
+    [("loky", "CGCNN"), ("loky", "ALIGNN"), ("loky", "CrabNet"), ("dask", "CGCNN")],
+)
 def test_grid_search__strategies_heads_rates_and_sources__equals_the_serial_one(
-    backend, source, data, tmp_path
+    backend, network, source, data, tmp_path
 ):
+    name = f"{network}Regressor"
+    path = tmp_path / "source"
     search = GridSearchCV(
-        of_network("CGCNNRegressor", source),
-        grid(source, tmp_path / "source"),
+        of_network(name, source),
+        grids(network, source, path),
         cv=2,
         error_score="raise",
         scoring="neg_mean_absolute_error",
     )
-    serial = clone(search).fit(data.X, data.y)
+    X = source.formulas if network == "CrabNet" else data.X
+    serial = clone(search).fit(X, data.y)
     if backend == "dask":
         distributed = pytest.importorskip("distributed")
         cluster = distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None
         )
         with cluster, distributed.Client(cluster), parallel_config(backend="dask"):
-            parallel = clone(search).fit(data.X, data.y)
+            parallel = clone(search).fit(X, data.y)
     else:
-        parallel = clone(search).set_params(n_jobs=2).fit(data.X, data.y)
+        parallel = clone(search).set_params(n_jobs=2).fit(X, data.y)
     scores = serial.cv_results_["mean_test_score"]
     assert np.array_equal(parallel.cv_results_["mean_test_score"], scores)
     assert parallel.best_params_.keys() == serial.best_params_.keys()
     assert parallel.best_index_ == serial.best_index_
-    assert np.array_equal(parallel.predict(data.X), serial.predict(data.X))
-    assert len(np.unique(scores)) == 22  # one candidate is in both grids
+    assert np.array_equal(parallel.predict(X), serial.predict(X))
+    # the estimator and its file are the same; of CGCNN one candidate is in both grids
+    n_different = {"CGCNN": 22, "ALIGNN": 7, "CrabNet": 9}[network]
+    assert len(np.unique(scores)) == n_different

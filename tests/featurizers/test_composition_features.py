@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.featurizers import CompositionFeatures, MagpieFeatures
+from skmatgnn.featurizers._ion_property import _electronegativity as electronegativity
 from skmatgnn.featurizers._ion_property import charges_can_balance
 from skmatgnn.utils.elements import ELEMENT_SYMBOLS
 
@@ -147,6 +148,20 @@ def test_ion_property__unknown_electronegativity__is_nan_or_imputed(
     assert np.isfinite(
         CompositionFeatures(impute_nan=True, **kwargs).transform(formulas)
     ).all()
+
+
+def test_electronegativity__first_use__leaves_the_filters_of_warnings_alone(
+    monkeypatch,
+):
+    """Threads that change and restore them in turns would restore each other's."""
+
+    def fail(*_, **__):
+        raise AssertionError("the filters of the process were changed")
+
+    monkeypatch.setattr(warnings, "catch_warnings", fail)
+    table = electronegativity.__wrapped__(impute_nan=False)
+    assert table[[9, 11]].tolist() == [3.98, 0.93]
+    assert np.isnan(table[[0, 2, 10]]).all()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -409,6 +410,15 @@ def test_kernels__on_cpu__plain_torch_computes(choice, monkeypatch):
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
     assert "EdgeGated" not in type(found[0].grad_fn).__name__
+
+
+def test_kernels__choice_in_a_thread__holds_there_only(monkeypatch):
+    monkeypatch.delenv(_choice.VARIABLE, raising=False)
+    unsupported = torch.zeros(1, dtype=torch.float64)
+    with ThreadPoolExecutor(1) as pool, kernels("triton"):
+        assert pool.submit(_choice.use_kernels, unsupported, 4).result() is False
+        with pytest.raises(RuntimeError, match="cannot compute"):
+            _choice.use_kernels(unsupported, 4)
 
 
 def test_kernels__unknown_choice__raises(monkeypatch):

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from skmatgnn.nn.losses import REGRESSION_LOSSES, cross_entropy, masked_reduce
+from skmatgnn.nn.losses import (
+    REGRESSION_LOSSES,
+    absolute_errors,
+    cross_entropy,
+    masked_reduce,
+)
 
 NAN = math.nan
 
@@ -96,3 +101,17 @@ def test_cross_entropy__class_indices__is_the_mean_negative_log_likelihood(weigh
         None if weight is None else torch.tensor(weight, dtype=torch.float64),
     )
     assert loss.item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_absolute_errors__unknown_targets_and_more_columns__sums_per_target(
+    table, weighted
+):
+    prediction, target, weight = table
+    more = torch.tensor(np.column_stack([prediction, np.full((6, 3), 1e9)]))
+    given = torch.tensor(weight) if weighted else None
+    total, known = absolute_errors(more, torch.tensor(target), given)
+    w = weight[:, None] if weighted else np.ones((6, 1))
+    expected = np.nansum(w * np.abs(prediction - target), axis=0)
+    assert total.numpy() == pytest.approx(expected)
+    assert known.tolist() == np.isfinite(target).sum(axis=0).tolist()

@@ -28,7 +28,8 @@ _forced: ContextVar[str | None] = ContextVar("skmatgnn_kernels", default=None)
 def kernels(choice: str) -> Iterator[None]:
     """Choose what computes the convolutions, in place of ``SKMATGNN_KERNELS``.
 
-    Without either it is ``"auto"``.
+    Without either it is ``"auto"``. The choice holds in the thread that made it:
+    workers, threads or processes, that are started within know the variable only.
 
     Parameters
     ----------

@@ -1,0 +1,334 @@
+"""Deep ensembles: the same network trained from several seeds."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    is_classifier,
+    is_regressor,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from skmatgnn._typing import RandomState
+from skmatgnn.errors import InvalidValueError
+from skmatgnn.estimators._docs import fill_sections
+from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
+from skmatgnn.metrics import masked_r2_score
+from skmatgnn.utils._seeds import seeded_clone, seeds_of
+from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
+
+__all__ = ["DeepEnsembleClassifier", "DeepEnsembleRegressor"]
+
+MAX_SEED = np.iinfo(np.int32).max
+
+PARAMETERS = """
+estimator : {kind}
+    What is trained ``n_models`` times: a graph estimator, `CrabNet{task}`, a Pipeline
+    that ends in one, or any other with a ``random_state``. It is cloned.
+n_models : int, default={n_models}
+    Members.
+random_state : int, RandomState instance or None, default={random_state}
+    Seed of the members' seeds, which replace every ``random_state`` of the estimator.
+n_jobs : int or None, default={n_jobs}
+    Members that are trained at the same time, each in a process of its own.
+"""
+
+
+def document(task: str) -> Any:
+    text = PARAMETERS.replace("{kind}", task.lower()).replace("{task}", task)
+    return fill_sections({"parameters": text})
+
+
+class BaseDeepEnsemble(WrapperMixin):
+    _parameter_constraints: ClassVar[dict] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "n_models": [Interval(Integral, 2, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        n_models: int = 5,
+        random_state: RandomState = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_models = n_models
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    @abstractmethod
+    def _require_estimator(self) -> None:
+        """Reject an estimator of another task."""
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
+        """Train all members on all of the data.
+
+        Parameters
+        ----------
+        X : sequence of n materials
+            Whatever ``estimator`` takes.
+        y : array-like of shape (n,) or (n, t)
+        **fit_params : object
+            For the members' ``fit``: ``sample_weight`` and ``groups``, say.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidTypeError
+            If ``estimator`` is for another task.
+        InvalidValueError
+            If it has no ``random_state``, so that all members would be equal.
+        """
+        self._require_estimator()
+        if not seeds_of(self.estimator):
+            raise InvalidValueError(
+                f"{type(self.estimator).__name__} has no random_state, so that all "
+                "members would be equal. An ensemble needs an estimator that starts "
+                "from random weights."
+            )
+        params = self._params_of_fit(fit_params)
+        rng = check_random_state(self.random_state)
+        seeds = rng.randint(MAX_SEED, size=self.n_models).tolist()
+        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
+            delayed(_fit_member)(self.estimator, seed, X, y, params) for seed in seeds
+        )
+        self._take_names(self.estimators_[0])
+        return self
+
+
+@document("Regressor")
+class DeepEnsembleRegressor(BaseDeepEnsemble, RegressorMixin, BaseEstimator):
+    """Average equal networks that start from different weights.
+
+    The mean of a few networks is nearly always more accurate than one of them, and
+    their spread tells where they have not been taught. Members differ in their initial
+    weights, the order of the samples and, with ``early_stopping``, the rows that are
+    held out; all are trained on all of the data.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The members.
+    n_features_in_ : int
+        Only where the members have it.
+    feature_names_in_ : ndarray of str
+        Only where the members have it.
+
+    See Also
+    --------
+    ConformalRegressor : Intervals that hold as often as they say.
+    MODNetRegressor : Has an ensemble of its own, which trains in one go.
+
+    Notes
+    -----
+    Each member makes its graphs anew. With ``make_pipeline(StructureToGraph(),
+    DeepEnsembleRegressor(ALIGNNRegressor()))`` they are made once.
+
+    The spread of the members is too small where they agree on what is wrong, and holds
+    no noise of the targets unless the members learn it, as CrabNet does. Calibrate it
+    with `ConformalRegressor`, and look at it with
+    `skmatgnn.inspection.UncertaintyCalibrationDisplay`.
+
+    References
+    ----------
+    Lakshminarayanan, Pritzel, Blundell, "Simple and Scalable Predictive Uncertainty
+    Estimation using Deep Ensembles", arXiv:1612.01474, section 2.4.
+
+    Examples
+    --------
+    >>> from skmatgnn import CGCNNRegressor, DeepEnsembleRegressor
+    >>> from skmatgnn.datasets import make_crystals
+    >>> X, y = make_crystals(20, random_state=0, return_X_y=True)
+    >>> model = DeepEnsembleRegressor(
+    ...     CGCNNRegressor(max_epochs=2), n_models=3, random_state=0
+    ... )
+    >>> mean, std = model.fit(X, y).predict(X[:4], return_std=True)
+    >>> mean.shape, bool((std > 0).all())
+    ((4,), True)
+    """
+
+    def predict(
+        self, X: Any, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict.
+
+        Parameters
+        ----------
+        X : sequence of n materials
+        return_std : bool, default=False
+            Whether to return standard deviations, too.
+
+        Returns
+        -------
+        mean : ndarray of shape (n,) or (n, t)
+            Over the members.
+        std : ndarray of the same shape
+            Only if ``return_std``. Of the mixture of the members: their spread and,
+            where they have a ``return_std`` of their own, what they predict with it,
+            ``sqrt(var(means) + mean(std ** 2))``.
+        """
+        check_is_fitted(self)
+        if not return_std:
+            return np.mean([model.predict(X) for model in self.estimators_], axis=0)
+        pairs = [predict_with_std(model, X) for model in self.estimators_]
+        members = np.array([mean for mean, _ in pairs])
+        own = [std**2 for _, std in pairs if std is not None]
+        variance = members.var(axis=0)
+        if own:
+            variance = variance + np.mean(own, axis=0)
+        return members.mean(axis=0), np.sqrt(variance)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination over the known targets.
+
+        Parameters
+        ----------
+        X : sequence of n materials
+        y : array-like of shape (n,) or (n, t)
+            NaN where unknown.
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        float
+            Averaged over the targets.
+        """
+        return masked_r2_score(y, self.predict(X), sample_weight=sample_weight)
+
+    def _require_estimator(self) -> None:
+        self._require_kind(is_regressor, "regressor")
+
+
+@document("Classifier")
+class DeepEnsembleClassifier(BaseDeepEnsemble, ClassifierMixin, BaseEstimator):
+    """Average the probabilities of equal networks that start from different weights.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The members.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    n_features_in_ : int
+        Only where the members have it.
+    feature_names_in_ : ndarray of str
+        Only where the members have it.
+
+    See Also
+    --------
+    DeepEnsembleRegressor : The same for real targets.
+
+    References
+    ----------
+    Lakshminarayanan, Pritzel, Blundell, "Simple and Scalable Predictive Uncertainty
+    Estimation using Deep Ensembles", arXiv:1612.01474, section 2.4.
+
+    Examples
+    --------
+    >>> from skmatgnn import CGCNNClassifier, DeepEnsembleClassifier
+    >>> from skmatgnn.datasets import make_crystals
+    >>> X, y = make_crystals(20, random_state=0, return_X_y=True)
+    >>> model = DeepEnsembleClassifier(
+    ...     CGCNNClassifier(max_epochs=2), n_models=3, random_state=0
+    ... )
+    >>> model.fit(X, y > y.mean()).predict_proba(X[:4]).shape
+    (4, 2)
+    """
+
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
+        """Train all members on all of the data.
+
+        Parameters
+        ----------
+        X : sequence of n materials
+            Whatever ``estimator`` takes.
+        y : array-like of shape (n,)
+            Class labels.
+        **fit_params : object
+            For the members' ``fit``: ``sample_weight`` and ``groups``, say.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidTypeError
+            If ``estimator`` is for another task.
+        InvalidValueError
+            If it has no ``random_state``, so that all members would be equal.
+        """
+        super().fit(X, y, **fit_params)
+        self.classes_ = self.estimators_[0].classes_
+        return self
+
+    def predict_proba(
+        self, X: Any, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Probability of each class, averaged over the members.
+
+        Parameters
+        ----------
+        X : sequence of n materials
+        return_std : bool, default=False
+            Whether to return the standard deviation over the members, too.
+
+        Returns
+        -------
+        mean : ndarray of shape (n, n_classes)
+            Columns in the order of ``classes_``.
+        std : ndarray of the same shape
+            Only if ``return_std``.
+        """
+        check_is_fitted(self)
+        members = np.array([model.predict_proba(X) for model in self.estimators_])
+        mean = members.mean(axis=0)
+        return (mean, members.std(axis=0)) if return_std else mean
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the most probable class.
+
+        Parameters
+        ----------
+        X : sequence of n materials
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def _require_estimator(self) -> None:
+        self._require_kind(is_classifier, "classifier")
+
+
+def _fit_member(
+    estimator: Any, seed: int, X: Any, y: Any, params: dict[str, Any]
+) -> Any:
+    return seeded_clone(estimator, seed, replace=True).fit(X, y, **params)
