@@ -97,6 +97,9 @@ def epoch_models(options):
 
 def execute(python, script, job, device):
     environment = dict(os.environ)
+    if "PYTHONPATH" in environment:  # the process starts in another folder
+        folders = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders))
     if device == "cpu":
         environment |= THREADS
     with tempfile.TemporaryDirectory() as folder:
