@@ -91,8 +91,7 @@ def in_chunks(method: Callable) -> Callable:
 
 
 def _in_parts(function: Callable[[Any], Any], X: Any, size: int) -> Any:
-    sliceable = hasattr(X, "__len__") and hasattr(X, "__getitem__")
-    if not sliceable or isinstance(X, Mapping) or len(X) <= size:
+    if not hasattr(X, "__getitem__") or isinstance(X, Mapping) or _length(X) <= size:
         return function(X)
     rows = X.iloc if hasattr(X, "iloc") else X
     try:
@@ -104,3 +103,11 @@ def _in_parts(function: Callable[[Any], Any], X: Any, size: int) -> Any:
     if isinstance(parts[0], tuple | list):
         return type(parts[0])(np.concatenate(each) for each in zip(*parts, strict=True))
     return np.concatenate(parts)
+
+
+def _length(X: Any) -> int:
+    """Count the samples; zero of what has no length, such as a class or a scalar."""
+    try:
+        return len(X)
+    except TypeError:
+        return 0

@@ -128,7 +128,7 @@ def test_finetune__unusable_checkpoint__says_why(
         return refused("finetune", data, "--pretrained", given, *out, *further)
 
     assert "nope does not exist" in message(tmp_path / "nope")
-    assert "skmatgnn/none does not exist" in message("skmatgnn/none")
+    assert "there are skmatgnn/mpt-mp-small" in message("skmatgnn/none")
     assert "not in the safetensors format" in message(oxides)
     MODNetRegressor(n_models=1, max_epochs=1, device="cpu").fit(
         ["NaCl", "KCl", "MgO"], [8.5, 8.4, 7.8]

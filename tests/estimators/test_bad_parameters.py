@@ -32,6 +32,7 @@ BAD_PARAMETERS = {
     "architecture": ["megnet", None],
     "head_dim": [0, None],
     "n_head_layers": [-1, 0.5],
+    "property_kinds": ["classification", 3],
     "property_weights": ["equal", 3],
     "pretrained": [3, {}, ["a"]],
     "fine_tuning": ["all", None, ["full"]],
