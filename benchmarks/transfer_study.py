@@ -2,6 +2,7 @@
 
     python benchmarks/transfer_study.py DATA --out study.jsonl --jobs 8 --time-limit 500
     python benchmarks/transfer_study.py DATA --out study.jsonl --print
+    python benchmarks/transfer_study.py DATA --score skmatgnn/mpt-mp-small
 
 DATA is a folder with phonons, dielectric_constant, piezoelectric_tensor and
 mp_electrode_hosts (gzipped JSON lists of records with lattice, species, frac_coords and
@@ -12,8 +13,10 @@ but in the part "leak", where a target's test materials may be seen with other
 properties. Published at 500 rows, one trial, on the study's own hold-outs: PH 61.0, DC
 2.965, PZ 0.720 (0.237 without one outlier); from scratch 127.0, 3.165, 0.906 (0.428).
 
-Every finished fit is a line of --out, and pre-trained models are kept in a folder
-beside it: the same command goes on where a run was stopped, or ended by --time-limit.
+--score prints the errors of a jointly pre-trained model on the hold-outs as it is, and
+of the median of each set. Every finished fit is a line of --out, and pre-trained models
+are kept in a folder beside it: the same command goes on where a run was stopped, or
+ended by --time-limit.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from _study_tables import print_tables
 from _study_workers import Study
 from pymatgen.core import Structure
 
-from skmatgnn import ALIGNNRegressor
+from skmatgnn import ALIGNNRegressor, load_estimator
 from skmatgnn.model_selection._transfer_checks import make_plan
 from skmatgnn.model_selection._transfer_plan import default_mpt
 
@@ -68,7 +71,8 @@ QUICK_SIZES = (10, 40)
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="a JSON-lines file")
+    parser.add_argument("--out", type=Path, help="a JSON-lines file")
+    parser.add_argument("--score", metavar="MODEL", help="only score a model")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
     parser.add_argument(
@@ -98,7 +102,10 @@ def parse():
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny, to see it run")
     parser.add_argument("--print", action="store_true", help="only print the tables")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.out is None and args.score is None:
+        parser.error("give --out, or --score")
+    return args
 
 
 def parameters(items):
@@ -129,12 +136,12 @@ def load(folder, *, quick):
     return datasets
 
 
-def plans_of(args):
-    """Make (part, label, plan) of what was asked for."""
+def base_plan(args):
+    """All designs, sizes and trials that were asked for."""
     given = {**(QUICK if args.quick else {}), **parameters(args.set)}
     source = ALIGNNRegressor(**{**given, **parameters(args.pretrain_set)})
     sizes = args.sizes or (QUICK_SIZES if args.quick else SIZES)
-    base = make_plan(
+    return make_plan(
         load(args.data, quick=args.quick),
         ALIGNNRegressor(**given),
         targets=TARGETS,  # the hold-outs of all, whichever are run
@@ -149,7 +156,11 @@ def plans_of(args):
         exclude_test=True,
         random_state=args.seed,
     )
-    plans = []
+
+
+def plans_of(args):
+    """Make (part, label, plan) of what was asked for."""
+    base, plans = base_plan(args), []
     for part in args.only:
         if part in DESIGNS:
             plans.append((part, part, replace(base, designs=(part,))))
@@ -160,11 +171,23 @@ def plans_of(args):
             pair = replace(
                 base,
                 designs=("pair",),
-                sizes=tuple(n for n in sizes if n >= 100 or args.quick),
+                sizes=tuple(n for n in base.sizes if n >= 100 or args.quick),
             )
             for name, chosen in STRATEGIES.items():
                 plans.append((part, name, pair.with_fine_tuning(**chosen)))
     return plans
+
+
+def score(args):
+    plan = base_plan(args)
+    model = load_estimator(args.score)
+    for name in args.targets:
+        dataset, test = plan.datasets[name], plan.test[name]
+        column = list(model.property_names_).index(name)
+        y, y_pred = dataset.y[test], model.predict(dataset.X[np.flatnonzero(test)])
+        error = np.abs(y_pred[:, column] - y).mean()
+        constant = np.abs(np.median(dataset.y) - y).mean()
+        print(f"{name}: {len(y)} rows, MAE {error:.4g}, of the median {constant:.4g}")
 
 
 def wanted(args, part, fit):
@@ -178,6 +201,9 @@ def wanted(args, part, fit):
 def main():
     start = time.monotonic()
     args = parse()
+    if args.score:
+        score(args)
+        return 0
     if args.print:
         print_tables(args.out)
         return 0
