@@ -85,7 +85,8 @@ def _make(options: argparse.Namespace) -> tuple[Any, Any, str]:
     given = options.pretrained
     place = given if is_shipped(given) else str(Path(given).expanduser())
     source = load_estimator(place, device=options.device)
-    source.set_params(n_jobs=options.n_jobs) if hasattr(source, "n_jobs") else None
+    if hasattr(source, "n_jobs"):
+        source.set_params(n_jobs=options.n_jobs)
     kinds = {
         "alignn": ALIGNNRegressor,
         "cgcnn": CGCNNRegressor,

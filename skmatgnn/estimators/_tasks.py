@@ -6,14 +6,14 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._chunks import in_chunks
+from skmatgnn.estimators._scoring import MaskedRegressorMixin
 from skmatgnn.estimators._transfer import inherited_scale
-from skmatgnn.metrics import masked_r2_score
 from skmatgnn.nets._criteria import ClassificationLoss, RegressionLoss
 from skmatgnn.preprocessing import TargetScaler
 from skmatgnn.utils._sklearn import fit_context
@@ -26,7 +26,7 @@ from skmatgnn.utils.validation import (
 __all__ = ["NetClassifierMixin", "NetRegressorMixin"]
 
 
-class NetRegressorMixin(RegressorMixin):
+class NetRegressorMixin(MaskedRegressorMixin):
     """fit, predict and score for real targets, several and partly unknown."""
 
     _default_loss = "l1"
@@ -100,23 +100,6 @@ class NetRegressorMixin(RegressorMixin):
         outputs = self._apply(X, "forward")
         values = self.target_scaler_.inverse_transform(outputs)
         return values[:, 0] if self.one_dimensional_ else values
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination over the known targets.
-
-        Parameters
-        ----------
-        X : sequence of n materials
-        y : array-like of shape (n,) or (n, t)
-            NaN where unknown.
-        sample_weight : array-like of shape (n,), optional
-
-        Returns
-        -------
-        float
-            Averaged over the targets.
-        """
-        return masked_r2_score(y, self.predict(X), sample_weight=sample_weight)
 
     def _check_targets(self, y: Any) -> np.ndarray:
         targets, self._one_dimensional_y = ensure_regression_targets(y, estimator=self)

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, is_regressor
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils.parallel import Parallel, delayed
@@ -20,8 +20,8 @@ from skmatgnn.estimators._conformal_quantiles import (
     upper_quantiles,
 )
 from skmatgnn.estimators._conformal_splits import conformal_splits, require_enough
+from skmatgnn.estimators._scoring import MaskedRegressorMixin
 from skmatgnn.estimators._wrapper import WrapperMixin, gives_std
-from skmatgnn.metrics import masked_r2_score
 from skmatgnn.utils._seeds import seeded_clone
 from skmatgnn.utils._sklearn import (
     HasMethods,
@@ -53,7 +53,7 @@ class Calibrated(NamedTuple):
     floor: FloatArray
 
 
-class ConformalRegressor(WrapperMixin, RegressorMixin, BaseEstimator):
+class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
     """Give any regressor prediction intervals that hold as often as they say.
 
     The errors on samples that a model was not trained on tell how wide an interval has
@@ -327,23 +327,6 @@ class ConformalRegressor(WrapperMixin, RegressorMixin, BaseEstimator):
         several = np.ndim(given) > 0
         shape = (len(levels), *shape) if several else shape
         return low.reshape(shape), high.reshape(shape)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination over the known targets.
-
-        Parameters
-        ----------
-        X : sequence of n materials
-        y : array-like of shape (n,) or (n, t)
-            NaN where unknown.
-        sample_weight : array-like of shape (n,), optional
-
-        Returns
-        -------
-        float
-            Averaged over the targets.
-        """
-        return masked_r2_score(y, self.predict(X), sample_weight=sample_weight)
 
     def _spread(self, model: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
         if self.normalized_:

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
-    RegressorMixin,
     is_classifier,
     is_regressor,
 )
@@ -21,8 +20,8 @@ from sklearn.utils.validation import check_is_fitted
 from skmatgnn._typing import RandomState
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._docs import fill_sections
+from skmatgnn.estimators._scoring import MaskedRegressorMixin
 from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
-from skmatgnn.metrics import masked_r2_score
 from skmatgnn.utils._seeds import seeded_clone, seeds_of
 from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
 
@@ -114,7 +113,7 @@ class BaseDeepEnsemble(WrapperMixin):
 
 
 @document("Regressor")
-class DeepEnsembleRegressor(BaseDeepEnsemble, RegressorMixin, BaseEstimator):
+class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimator):
     """Average equal networks that start from different weights.
 
     The mean of a few networks is nearly always more accurate than one of them, and
@@ -198,23 +197,6 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, RegressorMixin, BaseEstimator):
         if own:
             variance = variance + np.mean(own, axis=0)
         return members.mean(axis=0), np.sqrt(variance)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination over the known targets.
-
-        Parameters
-        ----------
-        X : sequence of n materials
-        y : array-like of shape (n,) or (n, t)
-            NaN where unknown.
-        sample_weight : array-like of shape (n,), optional
-
-        Returns
-        -------
-        float
-            Averaged over the targets.
-        """
-        return masked_r2_score(y, self.predict(X), sample_weight=sample_weight)
 
     def _require_estimator(self) -> None:
         self._require_kind(is_regressor, "regressor")

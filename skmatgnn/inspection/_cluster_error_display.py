@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,6 +17,7 @@ from skmatgnn.inspection._parity_input import (
     ensure_baseline,
     ensure_column,
     require_count,
+    require_level,
 )
 from skmatgnn.inspection._representatives import cluster_representatives
 from skmatgnn.utils.validation import describe, require_consistent_length
@@ -415,11 +415,7 @@ class ClusterErrorDisplay:
                 f"metric must be one of {list(_METRICS)}; got {self.metric!r}."
             )
         require_count(self.n_resamples, "n_resamples")
-        level = self.confidence_level
-        if not (isinstance(level, Real) and 0 < level < 1):
-            raise InvalidValueError(
-                f"confidence_level must be between 0 and 1; got {level!r}."
-            )
+        require_level(self.confidence_level)
 
 
 def _ensure_models(y_pred: Any) -> dict[str, FloatArray]:

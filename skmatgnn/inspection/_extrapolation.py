@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.utils import check_random_state
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.inspection._axes import new_axes, require_axes
 from skmatgnn.inspection._cluster_errors import resample_means
-from skmatgnn.inspection._parity_input import require_count
+from skmatgnn.inspection._parity_input import require_count, require_level
 from skmatgnn.inspection._transfer_frames import require_option
 from skmatgnn.utils.validation import describe
 
@@ -222,11 +221,7 @@ class ExtrapolationDisplay:
         require_option("distance", self.distance, _DISTANCES)
         require_count(self.n_bins, "n_bins")
         require_count(self.n_resamples, "n_resamples")
-        level = self.confidence_level
-        if not (isinstance(level, Real) and 0 < level < 1):
-            raise InvalidValueError(
-                f"confidence_level must be between 0 and 1; got {level!r}."
-            )
+        require_level(self.confidence_level)
         frames = self.frames if isinstance(self.frames, Mapping) else {"": self.frames}
         if not frames:
             raise InvalidValueError("frames has no report in it; give at least one.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,4 +81,12 @@ def require_count(value: Any, name: str, least: int = 1) -> None:
     if not (whole and value >= least):
         raise InvalidValueError(
             f"{name} must be an integer of {least} or more; got {value!r}."
+        )
+
+
+def require_level(value: Any) -> None:
+    """Reject what is no level of confidence."""
+    if not (isinstance(value, Real) and 0 < value < 1):
+        raise InvalidValueError(
+            f"confidence_level must be between 0 and 1; got {value!r}."
         )
