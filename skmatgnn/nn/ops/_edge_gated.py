@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
-from skmatgnn.nn.ops._choice import use_kernels
+from skmatgnn.nn.ops._choice import use_dgl, use_kernels
 from skmatgnn.nn.ops.reference import gather_receivers, gather_senders, segment_sum
 
 __all__ = ["edge_gated_update"]
@@ -65,6 +65,8 @@ def edge_gated_update(
     """
     if use_kernels(edge_map.weight, nodes.shape[1]):
         from skmatgnn.nn.ops.fused import fused_update as compute
+    elif use_dgl():
+        from skmatgnn.nn.ops._dgl_ops import edge_gated_update as compute
     else:
         compute = _reference_update
     return compute(
