@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["InvalidTypeError", "InvalidValueError", "SkmatgnnError"]
+__all__ = [
+    "DownloadError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "SkmatgnnError",
+]
 
 
 class SkmatgnnError(Exception):
@@ -15,3 +20,7 @@ class InvalidValueError(SkmatgnnError, ValueError):
 
 class InvalidTypeError(SkmatgnnError, TypeError):
     """An object of a type that cannot be used."""
+
+
+class DownloadError(SkmatgnnError, OSError):
+    """A file that could not be had from the network."""
