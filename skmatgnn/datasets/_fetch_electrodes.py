@@ -134,7 +134,7 @@ def fetch_electrodes(
         answer = _ask(key, ions, steps=steps, n_retries=n_retries, delay=delay)
         _write(path, answer)
     facts = _facts(path)
-    bunch = read_electrodes(path, as_frame=as_frame)
+    bunch: Any = read_electrodes(path, as_frame=as_frame)
     if return_X_y:
         return bunch.data, bunch.target
     bunch.update(facts, path=path, citation=_CITATION, licence="CC BY 4.0")

@@ -135,7 +135,7 @@ def fetch_matbench(
     access = Access(data_home, download_if_missing, n_retries, delay, base_url, verbose)
     columns = _metadata(remote.name)["columns"]
     (target,) = [column for column in columns if column not in DATA_COLUMNS]
-    bunch = read_remote_table(
+    bunch: Any = read_remote_table(
         matminer_table(remote, access, [target]),
         as_frame=as_frame,
         return_X_y=False,

@@ -186,6 +186,7 @@ def fetch_transfer_study(
         units={found.column: found.unit},
         extra=spec.extra | {"abbreviation": key, "scaling": found.scaling},
     )
+    bunch: Any
     if key == "EBG":
         bunch = _with_structures(spec, access, as_frame=as_frame, n_jobs=n_jobs)
     else:
@@ -209,9 +210,10 @@ def _with_structures(
     spec: Any, access: Access, *, as_frame: bool, n_jobs: int | None
 ) -> Bunch:
     """Join measurements and the structures of the entries that they belong to."""
-    measured = read_remote_table(
+    table: Any = read_remote_table(
         spec, as_frame=True, return_X_y=False, n_jobs=None, verbose=False
-    ).frame
+    )
+    measured = table.frame
     measured = measured[[isinstance(i, str) and bool(i) for i in measured.likely_mpid]]
     path, _ = fetch_file(find_remote("matminer", _STRUCTURES), access)
     structures = _structures(path, set(measured.likely_mpid), n_jobs)

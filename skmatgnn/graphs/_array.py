@@ -274,7 +274,7 @@ class GraphArray(Sequence):
         >>> from skmatgnn.graphs import StructureToGraph
         >>> graphs = StructureToGraph().transform(make_crystals(2, random_state=0).data)
         >>> graphs.to_dgl()[0].edata["r"].shape  # doctest: +SKIP
-        torch.Size([96, 3])
+        torch.Size([24, 3])
         """
         from skmatgnn.graphs._dgl import graphs_to_dgl
 
@@ -327,13 +327,19 @@ class GraphArray(Sequence):
         InvalidValueError
             If a graph lacks what is needed, with its index.
 
+        Notes
+        -----
+        Estimators do this with a list of DGL graphs at every call. Do it once before a
+        search, and always before one with ``n_jobs``: worker processes cannot unpickle
+        a DGLGraph where DGL does not import by itself, as with a current torch.
+
         Examples
         --------
         >>> from skmatgnn.datasets import make_crystals
         >>> from skmatgnn.graphs import GraphArray, StructureToGraph
         >>> graphs = StructureToGraph().transform(make_crystals(2, random_state=0).data)
         >>> GraphArray.from_dgl(graphs.to_dgl())  # doctest: +SKIP
-        GraphArray of 2 graphs, 16 atoms, 192 edges
+        GraphArray of 2 graphs, 7 atoms, 94 edges
         """
         from skmatgnn.graphs._dgl import graphs_from_dgl
 

@@ -34,6 +34,12 @@ def is_dgl_graph(value: Any) -> bool:
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> from skmatgnn.graphs import is_dgl_graph
+    >>> is_dgl_graph("NaCl")
+    False
     """
     needed = ("ndata", "edata", "edges", "num_nodes", "batch_size")
     return not isinstance(value, type) and all(hasattr(value, n) for n in needed)

@@ -158,9 +158,8 @@ def _vectors(graph: Any, where: str, angles: bool) -> tuple[np.ndarray, bool]:
             _require_lengths(np.linalg.norm(values, axis=1), name, where)
             return -values, True
     for name, values in found.items():
-        lengths = values.reshape(len(values), -1)
-        if lengths.shape[1] == 1 or len(values) == 0:
-            lengths = lengths[:, :1].reshape(-1)
+        if values.size == len(values):
+            lengths = values.reshape(-1)
             _require_lengths(lengths, name, where)
             if angles:
                 raise InvalidValueError(

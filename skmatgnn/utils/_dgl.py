@@ -102,11 +102,13 @@ def _without_graphbolt() -> Iterator[None]:
     stand_in = _Absent(_GRAPHBOLT)
     backend = os.environ.get(_BACKEND)
     sys.modules[_GRAPHBOLT] = stand_in
-    os.environ.setdefault(_BACKEND, "pytorch")
+    os.environ[_BACKEND] = "pytorch"
     try:
         yield
     finally:
         if sys.modules.get(_GRAPHBOLT) is stand_in:
             del sys.modules[_GRAPHBOLT]
         if backend is None:
-            os.environ.pop(_BACKEND, None)
+            del os.environ[_BACKEND]
+        else:
+            os.environ[_BACKEND] = backend

@@ -78,11 +78,12 @@ print(import_dgl(purpose="A test") is mine)
     assert run(code, tmp_path) == ["True"]
 
 
-def test_import_dgl__backend_chosen_by_the_user__is_kept(monkeypatch):
-    monkeypatch.setenv("DGLBACKEND", "mine")
+@pytest.mark.parametrize("chosen", ["tensorflow", ""])
+def test_import_dgl__backend_of_the_user__is_put_back(monkeypatch, chosen):
+    monkeypatch.setenv("DGLBACKEND", chosen)
     with _dgl._without_graphbolt():
-        assert os.environ["DGLBACKEND"] == "mine"
-    assert os.environ["DGLBACKEND"] == "mine"
+        assert os.environ["DGLBACKEND"] == "pytorch"
+    assert os.environ["DGLBACKEND"] == chosen
 
 
 def test_import_dgl__not_installed__names_the_extra(monkeypatch):
