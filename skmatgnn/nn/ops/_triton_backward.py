@@ -14,6 +14,7 @@ from skmatgnn.nn.ops._triton_parts import (
     load_sources,
     load_tile,
     norm_silu_backward,
+    sigmoid,
 )
 
 __all__ = ["receiver_kernel", "sender_kernel"]
@@ -156,7 +157,7 @@ def _segment(
         message = load_tile(both + D, gathered, mask)
         if MESSAGES:
             message += logits
-        gate = tl.sigmoid(logits)
+        gate = sigmoid(logits)
         grad = scaled * gate * (1.0 - gate) * (message - mean)
         if MESSAGES:
             grad += scaled * gate
@@ -207,7 +208,7 @@ def sender_kernel(
         logits = load_tile(mapped, own, mask) + gate_j
         logits += load_tile(both + 2 * D, target[:, None] * (4 * D) + cols, mask)
         grad = load_tile(scaled, target[:, None] * D + cols, mask)
-        by_message += tl.sigmoid(logits) * grad
+        by_message += sigmoid(logits) * grad
         by_gate += load_tile(grad_mapped, own, mask)
     out = grad_both + node * 4 * D + cols
     tl.store(out, tl.sum(by_gate, axis=0)[None, :], mask=keep)

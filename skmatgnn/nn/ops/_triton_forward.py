@@ -10,6 +10,7 @@ from skmatgnn.nn.ops._triton_parts import (
     load_sources,
     load_tile,
     norm_silu,
+    sigmoid,
 )
 
 __all__ = ["forward_kernel"]
@@ -75,7 +76,7 @@ def forward_kernel(
         message = load_tile(both + D, gathered, mask)
         if MESSAGES:
             message += logits
-        gate = tl.where(inside[:, None], tl.sigmoid(logits), 0.0)
+        gate = tl.where(inside[:, None], sigmoid(logits), 0.0)
         numerator += gate * message
         denominator += gate
         if EDGES:
