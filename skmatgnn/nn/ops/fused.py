@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,8 @@ TILES = {
 MAX_EDGES, MAX_WARPS = 16, 8
 # that share the sums over all rows for the gradients of the norms
 MAX_PROGRAMS = 2112
+# torch 2.8 and later can multiply bfloat16 to float32
+MIXED_PRODUCTS = "dtype" in torch.ops.aten.mm.overloads()
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class _Plan:
     update_edges: bool
     edge_messages: bool
     save: bool
+    packed: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
     node_eps: float = 0.0
     edge_eps: float = 0.0
 
@@ -78,6 +82,7 @@ def fused_update(
     edge_norm: nn.Module | None,
     eps: float,
     edge_messages: bool,
+    packed: tuple[Tensor, Tensor, Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what :func:`~skmatgnn.nn.ops.edge_gated_update` says, in fused kernels.
 
@@ -93,6 +98,8 @@ def fused_update(
     edge_norm : torch.nn.Module or None
     eps : float
     edge_messages : bool
+    packed : tuple of 4 Tensor, optional
+        Of :func:`pack_maps`, if it was called for all convolutions of a network.
 
     Returns
     -------
@@ -108,20 +115,13 @@ def fused_update(
         update_edges=edge_norm is not None,
         edge_messages=edge_messages,
         save=torch.is_grad_enabled(),
+        packed=packed,
         node_eps=node_norm.eps if inside else 0.0,
         edge_eps=edge_norm.eps if inside and edge_norm is not None else 0.0,
     )
-    dtype = stored_dtype(nodes)
-    both = (sender_map, receiver_map)
-    stored = edges.to(dtype)
-    inputs = (
-        nodes,
-        stored,
-        torch.cat([part.weight for part in both]).to(dtype),
-        torch.cat([part.bias for part in both]).to(dtype),
-        edge_map.weight.to(dtype),
-        edge_map.bias.to(dtype),
-    )
+    stored = edges.to(stored_dtype(nodes))
+    maps = (sender_map, receiver_map, edge_map)
+    inputs = (nodes, stored, *[m.weight for m in maps], *[m.bias for m in maps])
     if inside:
         affine = [node_norm.weight, node_norm.bias]
         affine += [getattr(edge_norm, name, None) for name in ("weight", "bias")]
@@ -175,19 +175,18 @@ class _EdgeGated(Function):
         plan: _Plan,
         nodes: Tensor,
         edges: Tensor,
-        node_weight: Tensor,
-        node_bias: Tensor,
-        edge_weight: Tensor,
-        edge_bias: Tensor,
-        *affine: Tensor | None,
+        *parameters: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         nodes, edges = nodes.contiguous(), edges.contiguous()
+        maps, affine = parameters[:6], parameters[6:]
         stored = nodes.to(edges.dtype)
+        packed = plan.packed or pack_maps([maps], edges.dtype)[0]
+        node_weight, node_bias, edge_weight, edge_bias = packed
         both = F.linear(stored, node_weight, node_bias)
         mapped = F.linear(edges, edge_weight, edge_bias)
         outputs = run_forward(plan, nodes, edges, mapped, both, affine)
         new_nodes, new_edges, ratio, inverse = outputs
-        ctx.plan, ctx.node_dtype = plan, nodes.dtype
+        ctx.plan, ctx.node_dtype, ctx.weight_dtype = plan, nodes.dtype, maps[0].dtype
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(
             stored,
@@ -206,7 +205,7 @@ class _EdgeGated(Function):
     @once_differentiable
     def backward(ctx: Any, grad_nodes: Tensor | None, grad_edges: Tensor | None) -> Any:
         stored, edges, node_weight, edge_weight, mapped, both, *rest = ctx.saved_tensors
-        plan, needs = ctx.plan, ctx.needs_input_grad
+        plan, (_, by_nodes, by_edges, *needs) = ctx.plan, ctx.needs_input_grad
         grad_edges = None if grad_edges is None else grad_edges.contiguous()
         if grad_nodes is None:
             grad_nodes = torch.zeros_like(stored, dtype=ctx.node_dtype)
@@ -215,22 +214,94 @@ class _EdgeGated(Function):
             plan, mapped, both, rest, grad_nodes, grad_edges
         )
         run_senders(plan.graph, mapped, both, grad_mapped, scaled, grad_both)
-        by_bias = _column_sum(grad_both) if needs[4] or needs[6] else None
         residual = grad_nodes if plan.norm else None
-        dim = edges.shape[1]
         return (
             None,
-            _through(grad_both, node_weight, residual) if needs[1] else None,
+            _through(grad_both, node_weight, residual) if by_nodes else None,
             _through(grad_mapped, edge_weight, grad_edges if plan.norm else None)
-            if needs[2]
+            if by_edges
             else None,
-            grad_both.T @ stored if needs[3] else None,
-            by_bias if needs[4] else None,
-            grad_mapped.T @ edges if needs[5] else None,
-            # every edge adds its gradient to its receiver's gate: a shorter sum
-            by_bias[2 * dim : 3 * dim] if needs[6] else None,
+            *_by_maps(needs, grad_both, stored, grad_mapped, edges, ctx.weight_dtype),
             *grad_affine,
         )
+
+
+def _by_maps(
+    needs: list[bool],
+    grad_both: Tensor,
+    nodes: Tensor,
+    grad_mapped: Tensor,
+    edges: Tensor,
+    dtype: torch.dtype,
+) -> list[Tensor | None]:
+    """Gradients by weights and biases of the maps of senders, receivers and edges."""
+    by_node, by_edge = [None, None], None
+    by_bias: list[Tensor | None] = [None, None, None]
+    if needs[0] or needs[1]:
+        by_node = outer_sum(grad_both, nodes, dtype).chunk(2)
+    if needs[2]:
+        by_edge = outer_sum(grad_mapped, edges, dtype)
+    if any(needs[3:6]):
+        sums = grad_both.sum(dim=0, dtype=torch.float32).to(dtype)
+        dim = edges.shape[1]
+        # every edge adds its gradient to its receiver's gate: a shorter sum
+        by_bias = [*sums.chunk(2), sums[2 * dim : 3 * dim].clone()]
+    found = [*by_node, by_edge, *by_bias]
+    return [x if needed else None for x, needed in zip(found, needs, strict=False)]
+
+
+def outer_sum(grad: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Gradient by the weight of a linear map, not rounded to the format of the rows.
+
+    Parameters
+    ----------
+    grad : Tensor of shape (n, out)
+    x : Tensor of shape (n, in)
+    dtype : torch.dtype
+        Of the result.
+
+    Returns
+    -------
+    Tensor of shape (out, in)
+    """
+    if grad.is_cuda and grad.dtype != dtype == torch.float32 and MIXED_PRODUCTS:
+        return torch.mm(grad.T, x, out_dtype=dtype)
+    return (grad.T @ x).to(dtype)
+
+
+def pack_maps(
+    maps: Sequence[Sequence[Tensor]], dtype: torch.dtype
+) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Copy the weights of convolutions to the format of the rows, all in one go.
+
+    Parameters
+    ----------
+    maps : sequence of sequences of 6 Tensor
+        For each convolution weights, then biases, of the maps of senders, receivers
+        and edges.
+    dtype : torch.dtype
+
+    Returns
+    -------
+    list of tuple of 4 Tensor
+        For each convolution weight and bias of the maps of nodes, senders above
+        receivers, then of edges. They have no gradient.
+    """
+    found, views, sources = [], [], []
+    for parts in maps:
+        dim = parts[2].shape[1]
+        total = sum(part.numel() for part in parts)
+        packed = parts[0].new_empty(total, dtype=dtype)
+        pieces = packed.split([part.numel() for part in parts])
+        views += [v.view(part.shape) for v, part in zip(pieces, parts, strict=True)]
+        sources += [part.detach() for part in parts]
+        node, edge, node_bias, edge_bias = packed.split(
+            [4 * dim * dim, dim * dim, 4 * dim, dim]
+        )
+        found.append((node.view(-1, dim), node_bias, edge.view(-1, dim), edge_bias))
+    if views:
+        torch._foreach_copy_(views, sources)
+    return found
 
 
 def run_forward(
@@ -398,7 +469,3 @@ def _through(grad: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
     if residual.dtype != grad.dtype:
         return residual + grad @ weight
     return torch.addmm(residual, grad, weight)
-
-
-def _column_sum(x: Tensor) -> Tensor:
-    return x.sum(dim=0, dtype=torch.float32).to(x.dtype)
