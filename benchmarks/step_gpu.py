@@ -49,17 +49,18 @@ WIDTH = SIZES["paper"][0]["hidden_dim"]
 EDGE_ROWS = {
     "linear map": 2,
     "forward kernel": 3,
-    "receiver kernel": 3,
-    "sender kernel": 2,
+    "sender kernel": 3,
+    "receiver kernel": 1,
     "gradient of the weight": 2,
     "gradient of the input, added to the residual's": 3,
 }
 NODE_ROWS = {
     "linear maps": 6,
     "forward kernel": 8,
-    "receiver kernel": 10,
-    "sender kernel": 5,
-    "gradients of the weights and biases": 11,
+    "node kernel": 6,
+    "sender kernel": 7,
+    "receiver kernel": 1,
+    "gradients of the weights": 5,
     "gradients of the input": 6,
     "their sum with the residual's": 6,
 }

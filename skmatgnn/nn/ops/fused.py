@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -15,59 +13,12 @@ from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
 from skmatgnn.nn.ops._norm_silu import is_layer_norm
-from skmatgnn.nn.ops._triton_backward import receiver_kernel, sender_kernel
-from skmatgnn.nn.ops._triton_forward import forward_kernel
+from skmatgnn.nn.ops._triton_launch import Plan, run_backward, run_forward
 
-__all__ = ["fused_update", "run_forward", "run_receivers", "run_senders"]
+__all__ = ["fused_update", "outer_sum", "pack_maps", "stored_dtype"]
 
-
-@dataclass(frozen=True)
-class Tile:
-    """How much of its rows a program holds at once.
-
-    Parameters
-    ----------
-    edges : int
-        At the least, unless the rows are very long; few, so that a short segment
-        wastes little.
-    per_warp : int
-        Numbers that a warp holds; 256 let each thread read 16 bytes of bfloat16.
-    options : tuple of (str, int)
-        Further options of Triton, as ``("num_stages", 2)``.
-    """
-
-    edges: int = 1
-    per_warp: int = 256
-    options: tuple[tuple[str, int], ...] = ()
-
-
-# constants, since sums depend on them in the last digits; measured on an H100 by
-# benchmarks/kernels_gpu.py
-TILES = {
-    "forward": Tile(),
-    "receiver": Tile(options=(("maxnreg", 128),)),
-    "sender": Tile(),
-}
-MAX_EDGES, MAX_WARPS = 16, 8
-# that share the sums over all rows for the gradients of the norms
-MAX_PROGRAMS = 2112
 # torch 2.8 and later can multiply bfloat16 to float32
 MIXED_PRODUCTS = "dtype" in torch.ops.aten.mm.overloads()
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What the kernels need beside tensors that have gradients."""
-
-    graph: Adjacency
-    eps: float
-    norm: bool
-    update_edges: bool
-    edge_messages: bool
-    save: bool
-    packed: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
-    node_eps: float = 0.0
-    edge_eps: float = 0.0
 
 
 def fused_update(
@@ -108,7 +59,7 @@ def fused_update(
     inside = is_layer_norm(node_norm) and (
         edge_norm is None or is_layer_norm(edge_norm)
     )
-    plan = _Plan(
+    plan = Plan(
         graph,
         eps,
         norm=inside,
@@ -152,16 +103,6 @@ def stored_dtype(x: Tensor) -> torch.dtype:
     return x.dtype
 
 
-def _launch(dim: int, kernel: str) -> dict[str, int | bool]:
-    tile, block_d = TILES[kernel], max(16, triton.next_power_of_2(dim))
-    edges = max(tile.edges, min(MAX_EDGES, tile.per_warp // block_d))
-    edges = min(edges, max(1, tile.per_warp * MAX_WARPS // block_d))
-    warps = min(MAX_WARPS, max(1, edges * block_d // tile.per_warp))
-    sizes = {"D": dim, "BLOCK_D": block_d, "BLOCK_E": edges, "num_warps": warps}
-    # Triton's default of the latter differs by version
-    return sizes | {"enable_fp_fusion": True} | dict(tile.options)
-
-
 class _EdgeGated(Function):
     """New nodes and edges; without layer norm, what the norms are to read.
 
@@ -172,7 +113,7 @@ class _EdgeGated(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        plan: _Plan,
+        plan: Plan,
         nodes: Tensor,
         edges: Tensor,
         *parameters: Tensor | None,
@@ -185,7 +126,7 @@ class _EdgeGated(Function):
         both = F.linear(stored, node_weight, node_bias)
         mapped = F.linear(edges, edge_weight, edge_bias)
         outputs = run_forward(plan, nodes, edges, mapped, both, affine)
-        new_nodes, new_edges, ratio, inverse = outputs
+        new_nodes, new_edges, *saved = outputs
         ctx.plan, ctx.node_dtype, ctx.weight_dtype = plan, nodes.dtype, maps[0].dtype
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(
@@ -195,8 +136,7 @@ class _EdgeGated(Function):
             edge_weight,
             mapped,
             both,
-            ratio,
-            inverse,
+            *saved,
             *affine,
         )
         return new_nodes, new_edges
@@ -210,44 +150,24 @@ class _EdgeGated(Function):
         if grad_nodes is None:
             grad_nodes = torch.zeros_like(stored, dtype=ctx.node_dtype)
         grad_nodes = grad_nodes.contiguous()
-        grad_mapped, grad_both, scaled, grad_affine = run_receivers(
+        grad_mapped, grad_both, by_bias, grad_affine = run_backward(
             plan, mapped, both, rest, grad_nodes, grad_edges
         )
-        run_senders(plan.graph, mapped, both, grad_mapped, scaled, grad_both)
         residual = grad_nodes if plan.norm else None
+        by_node, by_edge, dtype = (None, None), None, ctx.weight_dtype
+        if needs[0] or needs[1]:
+            by_node = outer_sum(grad_both, stored, dtype).chunk(2)
+        if needs[2]:
+            by_edge = outer_sum(grad_mapped, edges, dtype)
+        by_maps = (*by_node, by_edge, *(x.to(dtype) for x in by_bias), *grad_affine)
         return (
             None,
             _through(grad_both, node_weight, residual) if by_nodes else None,
             _through(grad_mapped, edge_weight, grad_edges if plan.norm else None)
             if by_edges
             else None,
-            *_by_maps(needs, grad_both, stored, grad_mapped, edges, ctx.weight_dtype),
-            *grad_affine,
+            *(x if needed else None for x, needed in zip(by_maps, needs, strict=True)),
         )
-
-
-def _by_maps(
-    needs: list[bool],
-    grad_both: Tensor,
-    nodes: Tensor,
-    grad_mapped: Tensor,
-    edges: Tensor,
-    dtype: torch.dtype,
-) -> list[Tensor | None]:
-    """Gradients by weights and biases of the maps of senders, receivers and edges."""
-    by_node, by_edge = [None, None], None
-    by_bias: list[Tensor | None] = [None, None, None]
-    if needs[0] or needs[1]:
-        by_node = outer_sum(grad_both, nodes, dtype).chunk(2)
-    if needs[2]:
-        by_edge = outer_sum(grad_mapped, edges, dtype)
-    if any(needs[3:6]):
-        sums = grad_both.sum(dim=0, dtype=torch.float32).to(dtype)
-        dim = edges.shape[1]
-        # every edge adds its gradient to its receiver's gate: a shorter sum
-        by_bias = [*sums.chunk(2), sums[2 * dim : 3 * dim].clone()]
-    found = [*by_node, by_edge, *by_bias]
-    return [x if needed else None for x, needed in zip(found, needs, strict=False)]
 
 
 def outer_sum(grad: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -302,164 +222,6 @@ def pack_maps(
     if views:
         torch._foreach_copy_(views, sources)
     return found
-
-
-def run_forward(
-    plan: _Plan,
-    nodes: Tensor,
-    edges: Tensor,
-    mapped: Tensor,
-    both: Tensor,
-    affine: tuple[Tensor | None, ...],
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Update nodes and edges.
-
-    Parameters
-    ----------
-    plan : _Plan
-    nodes : Tensor of shape (n_nodes, d)
-    edges, mapped : Tensor of shape (n_edges, d)
-    both : Tensor of shape (n_nodes, 4 d)
-    affine : tuple of 4 Tensor or None
-        Weight and bias of the norms of nodes and edges.
-
-    Returns
-    -------
-    new_nodes : Tensor of shape (n_nodes, d)
-    new_edges : Tensor of shape (n_edges, d) or None
-    ratio, inverse : Tensor of shape (n_nodes, d) or None
-        What the backward pass needs.
-    """
-    graph, (n, dim) = plan.graph, nodes.shape
-    new_nodes = torch.empty_like(nodes if plan.norm else nodes.to(mapped.dtype))
-    new_edges = torch.empty_like(mapped) if plan.update_edges else None
-    ratio, inverse = (both.new_empty(n, dim) if plan.save else None for _ in "ri")
-    if n:
-        with torch.cuda.device_of(mapped):
-            forward_kernel[(n,)](
-                nodes,
-                edges,
-                mapped,
-                both,
-                graph.receiver_ptr,
-                graph.sender,
-                *affine,
-                new_nodes,
-                new_edges,
-                ratio,
-                inverse,
-                graph.n_edges,
-                plan.eps,
-                plan.node_eps,
-                plan.edge_eps,
-                **_launch(dim, "forward"),
-                NORM=plan.norm,
-                EDGES=plan.update_edges,
-                MESSAGES=plan.edge_messages,
-                CONSECUTIVE=graph.consecutive_senders,
-                SAVE=plan.save,
-            )
-    return new_nodes, new_edges, ratio, inverse
-
-
-def run_receivers(
-    plan: _Plan,
-    mapped: Tensor,
-    both: Tensor,
-    rest: list[Tensor | None],
-    grad_nodes: Tensor,
-    grad_edges: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor | None, ...]]:
-    """Go back from nodes and edges to logits and the receivers' rows.
-
-    Parameters
-    ----------
-    plan : _Plan
-    mapped : Tensor of shape (n_edges, d)
-    both : Tensor of shape (n_nodes, 4 d)
-    rest : list of 6 Tensor or None
-        Ratio, inverse, and weights and biases of the norms.
-    grad_nodes : Tensor of shape (n_nodes, d)
-    grad_edges : Tensor of shape (n_edges, d) or None
-
-    Returns
-    -------
-    grad_mapped : Tensor of shape (n_edges, d)
-    grad_both : Tensor of shape (n_nodes, 4 d)
-        Only its second half is written.
-    scaled : Tensor of shape (n_nodes, d)
-    grad_affine : tuple of 4 Tensor or None
-    """
-    graph, (n, dim) = plan.graph, grad_nodes.shape
-    ratio, inverse, *affine = rest
-    grad_mapped, grad_both = torch.empty_like(mapped), torch.empty_like(both)
-    scaled = torch.empty_like(ratio)
-    programs = min(n, MAX_PROGRAMS)
-    partial = mapped.new_empty(programs, 4, dim, dtype=torch.float32)
-    if n:
-        with torch.cuda.device_of(mapped):
-            receiver_kernel[(programs,)](
-                mapped,
-                both,
-                graph.receiver_ptr,
-                graph.sender,
-                *affine,
-                ratio,
-                inverse,
-                grad_nodes,
-                grad_edges,
-                grad_mapped,
-                grad_both,
-                scaled,
-                partial,
-                n,
-                graph.n_edges,
-                plan.node_eps,
-                plan.edge_eps,
-                **_launch(dim, "receiver"),
-                NORM=plan.norm,
-                EDGES=grad_edges is not None,
-                MESSAGES=plan.edge_messages,
-                CONSECUTIVE=graph.consecutive_senders,
-            )
-    if not plan.norm:
-        return grad_mapped, grad_both, scaled, (None,) * 4
-    sums = partial.sum(dim=0).unbind()
-    by_affine = (None if a is None else s for a, s in zip(affine, sums, strict=True))
-    return grad_mapped, grad_both, scaled, tuple(by_affine)
-
-
-def run_senders(
-    graph: Adjacency,
-    mapped: Tensor,
-    both: Tensor,
-    grad_mapped: Tensor,
-    scaled: Tensor,
-    grad_both: Tensor,
-) -> None:
-    """Write the gradients by the senders' rows: the first half of ``grad_both``.
-
-    Parameters
-    ----------
-    graph : Adjacency
-    mapped, grad_mapped : Tensor of shape (n_edges, d)
-    both, grad_both : Tensor of shape (n_nodes, 4 d)
-    scaled : Tensor of shape (n_nodes, d)
-    """
-    if not len(both):
-        return
-    with torch.cuda.device_of(mapped):
-        sender_kernel[(len(both),)](
-            mapped,
-            both,
-            graph.sender_ptr,
-            graph.by_sender,
-            graph.receiver,
-            grad_mapped,
-            scaled,
-            grad_both,
-            **_launch(mapped.shape[1], "sender"),
-        )
 
 
 def _through(grad: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
