@@ -276,6 +276,7 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
 
     def _settings(self) -> GraphSettings:
         self._validate_params()  # transform works without fit
+        resolve_device(self.device)
         return GraphSettings(
             cutoff=float(self.cutoff),
             max_neighbors=self.max_neighbors and int(self.max_neighbors),
