@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ SETTINGS = [
     {"max_neighbors": 3, "shell_tolerance": 0.3},
     {"max_neighbors": 30, "dtype": "float64"},
     {"max_neighbors": None, "cutoff": 4.7},
-    {"max_neighbors": None, "cutoff": 1.2},
+    {"max_neighbors": None, "cutoff": 2.0},
 ]
 
 
@@ -124,7 +125,7 @@ def test_long_chunks__those_of_a_gpu__same_graphs(many, monkeypatch):
     parts = list(_transformer._slices(many, on_gpu=True))
     assert sum(len(part) for _, part in parts) == len(many)
     assert max(len(part) for _, part in parts) == 20
-    for (start, part), (following, _) in zip(parts, parts[1:], strict=False):
+    for (start, part), (following, _) in pairwise(parts):
         assert following == start + len(part)
         assert part.atom_ptr[-1] <= 100 or len(part) == 1
 
