@@ -39,6 +39,7 @@ def run(code, tmp_path, **environment):
 def test_import_dgl__new_process__works_and_leaves_nothing_behind(tmp_path):
     code = """
 import os, sys
+import sklearn, torch  # which set variables of their own
 from skmatgnn.utils._dgl import import_dgl
 before = dict(os.environ)
 dgl = import_dgl(purpose="A test")
