@@ -20,11 +20,11 @@ from skmatgnn.graphs import (
     StructureToGraph,
     ensure_graphs,
 )
+from skmatgnn.graphs._device import resolve_device
 from skmatgnn.nets import GraphDataset
 from skmatgnn.nn import ALIGNN
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._sklearn import Interval, StrOptions
-from skmatgnn.utils.device import resolve_device
 from skmatgnn.utils.validation import ensure_object_array
 
 __all__ = ["COMMON_CONSTRAINTS", "BaseGraphEstimator", "ensure_crystals"]

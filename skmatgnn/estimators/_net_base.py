@@ -18,6 +18,7 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.estimators._chunks import CHUNK_SIZE
 from skmatgnn.estimators._transfer import TransferMixin
+from skmatgnn.graphs._device import resolve_device
 from skmatgnn.nets import (
     BestModel,
     CalibrateNorm,
@@ -33,7 +34,6 @@ from skmatgnn.nets._fine_tuning import STRATEGIES
 from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
-from skmatgnn.utils.device import resolve_device
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
