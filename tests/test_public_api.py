@@ -19,6 +19,7 @@ from skmatgnn.estimators._net_base import BaseNetEstimator
 
 ROOT = Path(skmatgnn.__file__).parent
 PACKAGES = (
+    "clusters",
     "datasets",
     "errors",
     "estimators",

@@ -16,7 +16,6 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-
 __all__ = ["read_shipment", "shared_folder", "write_shipment"]
 
 LARGE = 2**16  # bytes from which on an array is shared
