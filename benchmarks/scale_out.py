@@ -80,7 +80,11 @@ def train_once(options, n_devices, batch_size, precision):
         "random_state": 0,
     }
     model = ALIGNNRegressor(
-        **settings, device=options.device, precision=precision, n_devices=n_devices
+        **settings,
+        random_state=0,
+        device=options.device,
+        precision=precision,
+        n_devices=n_devices,
     )
     start = time.perf_counter()
     model.fit(graphs, targets_of(graphs))

@@ -12,11 +12,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from skmatgnn.errors import InvalidValueError, SkmatgnnError
+from skmatgnn.nets._launched import take_over, train_launched, was_launched
 from skmatgnn.nets._rank_process import INTERRUPT, Failure, Task
 from skmatgnn.nets._ranks import smallest_batch
 from skmatgnn.nets._shipment import read_shipment, shared_folder, write_shipment
@@ -61,7 +62,11 @@ def train(net: GraphNet, dataset: DeviceDataset, n_devices: int | None) -> None:
     KeyboardInterrupt
         If no epoch was finished before Ctrl-C.
     """
-    n_ranks = _n_ranks(net, dataset, n_devices or 1)
+    n_devices = n_devices or 1
+    if n_devices > 1 and was_launched():
+        train_launched(net, dataset, n_devices)
+        return
+    n_ranks = _n_ranks(net, dataset, n_devices)
     if n_ranks == 1:
         net.partial_fit(dataset)
         return
@@ -71,7 +76,7 @@ def train(net: GraphNet, dataset: DeviceDataset, n_devices: int | None) -> None:
         with _processes(folder, n_ranks) as processes:
             _wait(processes, folder)
             trained, caught = read_shipment(folder / "outcome")
-    _take_over(net, trained)
+    take_over(net, trained)
     for message, category in caught:
         warnings.warn(message, category, stacklevel=3)
 
@@ -193,15 +198,3 @@ def _obituary(rank: int, processes: list[subprocess.Popen]) -> str:
         f"{len(processes)} {how}; the others were stopped, and nothing was learnt."
         f"{hint}"
     )
-
-
-def _take_over(net: GraphNet, trained: GraphNet) -> None:
-    """Become the trained net, but keep the callbacks that the user holds."""
-    ours = dict(net.callbacks_)
-    for name, callback in trained.callbacks_:
-        if name in ours:
-            vars(ours[name]).clear()
-            vars(ours[name]).update(vars(callback))
-    kept: dict[str, Any] = {"callbacks": net.callbacks, "callbacks_": net.callbacks_}
-    vars(net).clear()
-    vars(net).update({**vars(trained), **kept})

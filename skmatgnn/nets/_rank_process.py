@@ -12,25 +12,22 @@ import traceback
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
-from skmatgnn.nets._ranks import Ranks
+from skmatgnn.nets._launched import join_group, train_as
 from skmatgnn.nets._shipment import read_shipment, write_shipment
 
 if TYPE_CHECKING:
     from skmatgnn.nets._dataset import DeviceDataset
     from skmatgnn.nets._graph_net import GraphNet
 
-__all__ = ["INTERRUPT", "TIMEOUT", "Failure", "Task", "join_group", "main"]
+__all__ = ["INTERRUPT", "Failure", "Task", "main"]
 
-TIMEOUT = timedelta(minutes=30)  # of waiting for the others
 INTERRUPT = b"i"  # what the parent writes to pass Ctrl-C on
-SHOWS = "first_process_only"
 
 
 @dataclass(frozen=True)
@@ -98,30 +95,6 @@ def main(folder: str, rank: int) -> None:
     os._exit(code)  # the group may be broken, and would be waited for
 
 
-def join_group(rank: int, n_ranks: int, device: str, store: dist.Store | None) -> None:
-    """Make the processes known to each other.
-
-    Parameters
-    ----------
-    rank, n_ranks : int
-    device : str
-        Of the network.
-    store : torch.distributed.Store or None
-        Where they meet; None is what a launcher has set in the environment.
-    """
-    on_cuda = torch.device(device).type == "cuda"
-    arguments: dict[str, Any] = {"timeout": TIMEOUT}
-    if store is not None:
-        arguments |= {"store": store, "rank": rank, "world_size": n_ranks}
-    if on_cuda:
-        index = torch.cuda.current_device()
-        arguments["device_id"] = torch.device("cuda", index)
-    elif store is not None and sys.platform.startswith("linux"):
-        # all are on this machine, whose own name need not be known to it
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    dist.init_process_group("nccl" if on_cuda else "gloo", **arguments)
-
-
 def _train(place: Path, rank: int) -> tuple[GraphNet, list[tuple[str, type]]]:
     if torch.cuda.is_available() and rank < torch.cuda.device_count():
         torch.cuda.set_device(rank)  # what "cuda" means from here on
@@ -131,14 +104,7 @@ def _train(place: Path, rank: int) -> tuple[GraphNet, list[tuple[str, type]]]:
         net = task.net
         store = dist.FileStore(str(place / "meeting"), task.n_ranks)
         join_group(rank, task.n_ranks, net.device, store)
-        if rank:
-            net.callbacks_ = [
-                (name, callback)
-                for name, callback in net.callbacks_
-                if not getattr(callback, SHOWS, False)
-            ]
-        net.ranks_ = Ranks(rank, task.n_ranks)
-        net.partial_fit(task.dataset)
+        train_as(net, task.dataset, rank, task.n_ranks)
     return net, [(str(w.message), w.category) for w in caught]
 
 
