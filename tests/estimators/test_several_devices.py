@@ -231,47 +231,48 @@ def test_arrays_of_a_file__are_not_copied_for_the_processes(tmp_path, data, smal
 
 
 SCRIPT = """
-import sys, warnings
+import warnings
 warnings.simplefilter("error")
-import numpy as np
 from skmatgnn import CGCNNRegressor
 from skmatgnn.datasets import make_crystals
 
 X, y = make_crystals(24, random_state=0, return_X_y=True)
 model = CGCNNRegressor(
     node_dim=8, hidden_dim=8, n_conv_layers=1, max_neighbors=4, batch_size=6,
-    max_epochs=2, norm="layer", device="cpu", n_devices=int(sys.argv[1]),
-    random_state=None if sys.argv[2] == "None" else int(sys.argv[2]),
+    max_epochs=2, norm="layer", device="cpu", n_devices=2,
 )
-try:
-    model.fit(X, y)
-except ValueError as error:
-    sys.exit(str(error))
+model.fit(X, y)
 print([row["train_loss"] for row in model.history_], model.predict(X[:2]), flush=True)
 """
 
 
-def launch(tmp_path, *arguments):
+def test_launcher__unseeded__all_processes_have_one_model(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    return subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, *launcher, script, *map(str, arguments)],
+    done = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, *launcher, script],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def test_launcher__unseeded__all_processes_have_one_model(tmp_path):
-    done = launch(tmp_path, 2, None)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = done.stdout.splitlines()
     assert first == second
 
 
-def test_launcher__other_number_of_processes__is_refused(tmp_path):
-    done = launch(tmp_path, 3, 0)
-    assert done.returncode != 0
-    assert "n_devices=3, but a launcher has started 2 processes" in done.stderr
+@pytest.mark.parametrize(
+    ("n_devices", "batch_size", "text"),
+    [
+        (3, 8, "n_devices=3, but a launcher has started 2 processes"),
+        (2, 1, r"A batch has 1 sample\(s\), fewer than the 2 processes"),
+    ],
+)
+def test_launcher__processes_that_do_not_fit__are_refused(
+    n_devices, batch_size, text, data, small, monkeypatch
+):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InvalidValueError, match=text):
+        small.model(n_devices=n_devices, batch_size=batch_size).fit(data.X, data.y)
