@@ -73,12 +73,12 @@ def test_search__over_strategies__is_the_serial_one(
     ]
     search = GridSearchCV(
         ALIGNNRegressor(**TINY),
-        {"pretrained": sources, "fine_tuning": ["full", "head", "discriminative"]},
+        {"pretrained": sources, "fine_tuning": ["head", "discriminative"]},
         cv=2,
         error_score="raise",
     )
     expected = search.fit(graphs, y).cv_results_["mean_test_score"]
-    assert len(set(expected)) > 3
+    assert len(set(expected)) == 4
     count_pickles.clear()
     with parallel_config("dask", client=client):
         search.fit(graphs, y)
