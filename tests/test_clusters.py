@@ -26,9 +26,16 @@ from skmatgnn.preprocessing import StructureArray
 distributed = pytest.importorskip("distributed", reason="needs the extra dask")
 
 TINY = {
-    "hidden_dim": 8, "embedding_dim": 8, "n_radial": 8, "n_angular": 4,
-    "n_alignn_layers": 1, "n_gcn_layers": 1, "max_neighbors": 4,
-    "max_epochs": 1, "random_state": 0, "device": "cpu",
+    "hidden_dim": 8,
+    "embedding_dim": 8,
+    "n_radial": 8,
+    "n_angular": 4,
+    "n_alignn_layers": 1,
+    "n_gcn_layers": 1,
+    "max_neighbors": 4,
+    "max_epochs": 1,
+    "random_state": 0,
+    "device": "cpu",
 }
 
 
@@ -72,7 +79,7 @@ def test_search__over_strategies__is_the_serial_one(
         for n in (1, 2)
     ]
     search = GridSearchCV(
-        ALIGNNRegressor(**TINY),
+        ALIGNNRegressor(**TINY, batch_size=3),
         {"pretrained": sources, "fine_tuning": ["head", "discriminative"]},
         cv=2,
         error_score="raise",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
-import pickle
 import sys
 import zlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -117,11 +115,17 @@ def train_launched(net: GraphNet, dataset: DeviceDataset, n_devices: int) -> Non
         join_group(rank, n_ranks, net.device, None)
         atexit.register(_leave_group)
     _require_same(dataset, n_ranks)
-    box = [cloudpickle.dumps(net) if rank == 0 else None]
+    box = [_without_callbacks(net) if rank == 0 else None]
     dist.broadcast_object_list(box, src=0)
     if rank:
-        take_over(net, pickle.loads(box[0]))  # noqa: S301 - of the first process
+        take_over(net, box[0])
     train_as(net, dataset, rank, n_ranks)
+
+
+def _without_callbacks(net: GraphNet) -> GraphNet:
+    bare = type(net).__new__(type(net))
+    vars(bare).update({**vars(net), "callbacks": None, "callbacks_": []})
+    return bare
 
 
 def take_over(net: GraphNet, other: GraphNet) -> None:
