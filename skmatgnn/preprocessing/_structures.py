@@ -86,8 +86,8 @@ class StructureArray(Sequence):
 
     def __sizeof__(self) -> int:
         # dask sends what is large once, and asks for the size by this
-        arrays = (value for value in vars(self).values())
-        return object.__sizeof__(self) + sum(array.nbytes for array in arrays)
+        sizes = (getattr(value, "nbytes", 0) for value in vars(self).values())
+        return object.__sizeof__(self) + sum(sizes)
 
     def __repr__(self) -> str:
         return f"StructureArray of {len(self)} structures, {self.atom_ptr[-1]} atoms"
