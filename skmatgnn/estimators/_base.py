@@ -12,7 +12,11 @@ import torch
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._element_table import element_signature, element_table
-from skmatgnn.estimators._net_base import TRAINING_CONSTRAINTS, BaseNetEstimator
+from skmatgnn.estimators._net_base import (
+    DEVICES_CONSTRAINT,
+    TRAINING_CONSTRAINTS,
+    BaseNetEstimator,
+)
 from skmatgnn.estimators._transfer import TRANSFER_CONSTRAINTS
 from skmatgnn.graphs import (
     GraphArray,
@@ -36,6 +40,7 @@ COMMON_CONSTRAINTS = {
     "norm": [StrOptions({"layer", "batch"})],
     **TRAINING_CONSTRAINTS,
     **TRANSFER_CONSTRAINTS,
+    "n_devices": DEVICES_CONSTRAINT,
     "n_jobs": [Integral, None],
 }
 
