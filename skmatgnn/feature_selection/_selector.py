@@ -93,18 +93,18 @@ class RelevanceRedundancySelector(SelectorMixin, BaseEstimator):
     ----------
     ranking_ : ndarray of shape (n_ranked,)
         Indices of the selected features, best first.
-    target_nmi_ : ndarray of shape (n_features_in_, n_targets)
+    target_nmi_ : ndarray of shape (`n_features_in_`, n_targets)
         Normalised information about each target, from rows given to `fit` only;
         NaN for dropped features.
-    cross_nmi_ : ndarray of shape (n_features_in_, n_features_in_)
+    cross_nmi_ : ndarray of shape (`n_features_in_`, `n_features_in_`)
         Normalised information between features; NaN for dropped features and for
         pairs that the ranking did not need.
-    self_information_ : ndarray of shape (n_features_in_,)
+    self_information_ : ndarray of shape (`n_features_in_`,)
         In nats.
     target_rankings_ : list of ndarray
         The ranking of each target.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only where X has feature names.
 
     See Also
