@@ -5,7 +5,6 @@ the build; ``-D plot_gallery=0`` leaves the examples unexecuted.
 """
 
 import os
-import re
 import sys
 import warnings
 from pathlib import Path
@@ -42,7 +41,6 @@ numpydoc_class_members_toctree = False
 default_role = "py:obj"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
-# of inherited methods: labels of scikit-learn's own documentation
 suppress_warnings = ["config.cache"]
 
 html_theme = "pydata_sphinx_theme"
@@ -90,23 +88,15 @@ LINKS = {
 }
 
 
-def mend_links(_app, relative_path, _docname, content):
+def mend_links(content):
     """Let pages link to what the site includes from elsewhere in the repository."""
     for in_repository, on_site in LINKS.items():
         content[0] = content[0].replace(in_repository, on_site)
-
-
-def skip_member(_app, _what, name, _value, _skip, _options):
-    """Leave out what refers to labels of scikit-learn's own documentation."""
-    if re.fullmatch(r"set_\w+_request|get_metadata_routing|set_output", name):
-        return True
-    return None
 
 
 def setup(app):
     """Write the reference before Sphinx looks for pages."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     write_reference(HERE / "api")
-    app.connect("source-read", lambda app, name, text: mend_links(app, None, name, text))
-    app.connect("include-read", mend_links)
-    app.connect("autodoc-skip-member", skip_member)
+    app.connect("source-read", lambda _app, _name, text: mend_links(text))
+    app.connect("include-read", lambda _app, _path, _name, text: mend_links(text))

@@ -30,6 +30,7 @@ from skmatgnn.feature_selection._ranking import (
     schedule_value,
 )
 from skmatgnn.feature_selection._targets import Target, ensure_targets, target_nmi
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import HasMethods, Interval, StrOptions, fit_context
 from skmatgnn.utils.validation import require_consistent_length
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["RelevanceRedundancySelector"]
 
 
-class RelevanceRedundancySelector(SelectorMixin, BaseEstimator):
+class RelevanceRedundancySelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     r"""Select features by relevance to the target over redundancy, as MODNet does.
 
     The normalised mutual information of two variables is their mutual information
