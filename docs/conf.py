@@ -88,6 +88,23 @@ LINKS = {
 }
 
 
+# where there is a page on it
+SCALE_OUT = """
+## Several GPUs and machines
+
+```{toctree}
+../scale_out
+```
+"""
+
+
+def extend(_app, name, content):
+    """Prepare the text of a page."""
+    if name == "guide/gpus" and (HERE / "scale_out.md").is_file():
+        content[0] += SCALE_OUT
+    mend_links(content)
+
+
 def mend_links(content):
     """Let pages link to what the site includes from elsewhere in the repository."""
     for in_repository, on_site in LINKS.items():
@@ -98,5 +115,5 @@ def setup(app):
     """Write the reference before Sphinx looks for pages."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     write_reference(HERE / "api")
-    app.connect("source-read", lambda _app, _name, text: mend_links(text))
+    app.connect("source-read", extend)
     app.connect("include-read", lambda _app, _path, _name, text: mend_links(text))

@@ -38,9 +38,8 @@ calibrated = ConformalRegressor(network, random_state=0).fit(X[train], y[train])
 
 low, high = calibrated.predict_interval(X[test], confidence_level=0.9)
 held = (low <= y[test]) & (y[test] <= high)
-print(
-    f"intervals of 90 % hold {held.mean():.0%}, mean width {(high - low).mean():.2f} eV"
-)
+width = (high - low).mean()
+print(f"intervals of 90 % hold {held.mean():.0%}, mean width {width:.2f} eV/atom")
 
 # %%
 # New chemistry

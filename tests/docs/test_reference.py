@@ -77,8 +77,9 @@ def test_reference__every_public_name__has_one_page_that_imports_it(reference):
     for home in documented:
         module, _, name = home.rpartition(".")
         values[home] = getattr(importlib.import_module(module), name)
-        assert f"auto{'class' if isinstance(values[home], type) else ''}" in (
-            pages[f"generated/{home}.rst"]
+        assert (
+            f"auto{'class' if isinstance(values[home], type) else ''}"
+            in (pages[f"generated/{home}.rst"])
         )
     for module, name, value in public_names():
         homes = [home for home in values if values[home] is value]
@@ -154,3 +155,36 @@ def test_page__scripts_that_it_names__exist(path):
     text = path.read_text(encoding="utf-8")
     for script in re.findall(r"(?:python |`)(benchmarks/\w+\.py)", text):
         assert (ROOT / script).is_file(), script
+
+
+SOURCES = ("benchmarks/README.md", "docs/electrode_study.md", "docs/transfer_study.md")
+NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]*\d)")
+
+
+def decimals(text):
+    return {(float(found), len(found.split(".")[1])) for found in NUMBER.findall(text)}
+
+
+@pytest.mark.parametrize(
+    "page", ["comparison.md", "guide/models.md", "guide/transfer.md"]
+)
+def test_page__figures_in_its_tables__are_those_of_the_measurements(page):
+    measured = set().union(
+        *(decimals((ROOT / source).read_text(encoding="utf-8")) for source in SOURCES)
+    )
+    tables = [
+        re.sub(r"`[^`]*`|(?:alignn|crabnet|modnet|elmd) [\d.]+", "", line)
+        for line in (DOCS / page).read_text(encoding="utf-8").splitlines()
+        if line.startswith("|")
+    ]
+    shown = decimals("\n".join(tables))
+    assert len(shown) >= 10
+    unknown = [
+        value
+        for value, digits in shown
+        if not any(
+            more >= digits and abs(value - true) <= 0.51 * 10**-digits
+            for true, more in measured
+        )
+    ]
+    assert unknown == []
