@@ -237,7 +237,7 @@ class ALIGNNRegressor(NetRegressorMixin, BaseALIGNN):
     The default network differs from the published one, which is
     ``presets.ALIGNN_STUDY``: it is small enough for a laptop, takes angles only between
     bonds of up to 4 Angstrom, and its messages carry bond and angle features. On the
-    official folds of matbench phonons its mean absolute error is 26.8 per cm, where
+    official folds of matbench phonons its mean absolute error is 26.4 per cm, where
     ALIGNN's published one is 29.5 (``benchmarks/README.md``).
 
     References
