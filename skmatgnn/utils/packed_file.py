@@ -58,6 +58,7 @@ def write_arrays(
         mode = unfinished.stat().st_mode  # save_file makes the file private
         save_file(contiguous, unfinished, metadata=metadata)
         unfinished.chmod(mode)
+        _flush(unfinished)  # else a power cut may leave an empty file under the name
         unfinished.replace(path)
     except (SafetensorError, OSError) as error:
         unfinished.unlink(missing_ok=True)
@@ -65,6 +66,11 @@ def write_arrays(
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def read_arrays(
