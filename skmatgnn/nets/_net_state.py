@@ -70,7 +70,8 @@ def set_state(net: GraphNet, state: dict[str, Any]) -> None:
     for source, position in zip(_sources(net), state["noise"], strict=True):
         source.move_to(position)
     for name, callback in net.callbacks_:
-        _set_callback_state(net, callback, state["callbacks"][name])
+        if name in state["callbacks"]:  # a progress bar may be new
+            _set_callback_state(net, callback, state["callbacks"][name])
     # last, because a scheduler of rates changes the optimizer when it is made
     net.optimizer_.load_state_dict(state["optimizer"])
 
@@ -87,12 +88,12 @@ def _callback_state(callback: Callback) -> tuple[dict[str, Any], list[str]]:
         return {}, []  # the others of ours begin each epoch anew
     state, lost = {}, []
     for name, value in vars(callback).items():
-        if hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):
+        if _has_state(value):
             value = {"state_dict": value.state_dict()}  # noqa: PLW2901
         try:
             PlainEncoder().encode(value, name)
         except InvalidTypeError:
-            if name.endswith("_"):  # others are settings
+            if name.endswith("_") and not callable(value):  # others are settings
                 lost.append(name)
         else:
             state[name] = value
@@ -105,7 +106,12 @@ def _set_callback_state(net: GraphNet, callback: Callback, state: Any) -> None:
         return
     for name, value in state.items():
         present = getattr(callback, name, None)
-        if hasattr(present, "load_state_dict"):
+        if _has_state(present):
             present.load_state_dict(value["state_dict"])
         else:
             setattr(callback, name, value)
+
+
+def _has_state(value: Any) -> bool:
+    """Tell a scheduler of torch, say; its class may be a setting."""
+    return hasattr(value, "load_state_dict") and not isinstance(value, type)

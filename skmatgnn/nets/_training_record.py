@@ -14,6 +14,7 @@ from skmatgnn.nets._checkpoint import read_sealed, write_sealed
 from skmatgnn.nets._encoding import PlainDecoder, PlainEncoder
 from skmatgnn.nets._fingerprint import fingerprint
 from skmatgnn.nets._net_state import get_state, set_state
+from skmatgnn.utils.packed_file import remove_unfinished
 
 if TYPE_CHECKING:
     from skmatgnn.nets._dataset import DeviceDataset
@@ -66,8 +67,7 @@ class TrainingRecord:
         self.path = folder / f"{name}-{self.fingerprint[:NAME_LENGTH]}.safetensors"
         self._seconds, self._last = 0.0, perf_counter()
         self._warned = False
-        for left in folder.glob(f".{self.path.name}.*.tmp"):
-            left.unlink(missing_ok=True)  # of a process that was killed while it wrote
+        remove_unfinished(self.path)
 
     def recall(self, net: GraphNet) -> str | None:
         """Bring a net to where an earlier run was.
