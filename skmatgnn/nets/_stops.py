@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 MOST_SHOWN = 8
-FAR = 10.0  # standard deviations, from which a target is an outlier
+FAR = 4.0  # standard deviations, from which a target is an outlier
 
 
 class TrainingInterruptedWarning(UserWarning):

@@ -40,8 +40,8 @@ def explain_lost_workers() -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool as error:
-        codes = str(error).rpartition("exit codes of the workers are ")[2].strip()
-        ended = f" (exit codes {codes})" if codes.startswith("{") else ""
+        _, given, codes = str(error).partition("exit codes of the workers are ")
+        ended = f" (exit codes {codes.splitlines()[0]})" if given else ""
         raise WorkerLostError(
             f"A worker process was killed{ended}, in most cases by the operating "
             "system, because memory ran out; nothing is wrong with the data as such. "
