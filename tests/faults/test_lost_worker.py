@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from skmatgnn import DeepEnsembleRegressor, MODNetRegressor, MODNetSearchCV
+from skmatgnn import DeepEnsembleRegressor, MODNetSearchCV
 from skmatgnn.errors import SkmatgnnError, WorkerLostError
 from skmatgnn.model_selection import bootstrap_score
 
@@ -60,13 +60,3 @@ def test_search__worker_killed__says_why_and_what_to_do(kills_itself):
     search = MODNetSearchCV(kills_itself, cv=2, n_jobs=2)
     with pytest.raises(WorkerLostError, match=MESSAGE):
         search.fit(X, Y)
-
-
-def test_ensemble__after_a_worker_was_killed__trains(kills_itself):
-    small = {"n_neurons": ((4,), (), (), ()), "n_models": 1, "max_epochs": 1}
-    model = MODNetRegressor(featurizer=None, device="cpu", **small)
-    ensemble = DeepEnsembleRegressor(kills_itself, n_models=2, n_jobs=2, random_state=0)
-    with pytest.raises(WorkerLostError):
-        ensemble.fit(X, Y)
-    ensemble.set_params(estimator=model).fit(X, Y)
-    assert np.isfinite(ensemble.predict(X)).all()
