@@ -7,6 +7,8 @@ __all__ = [
     "InvalidTypeError",
     "InvalidValueError",
     "SkmatgnnError",
+    "TooLargeError",
+    "WorkerLostError",
 ]
 
 
@@ -24,3 +26,11 @@ class InvalidTypeError(SkmatgnnError, TypeError):
 
 class DownloadError(SkmatgnnError, OSError):
     """A file that could not be had from the network."""
+
+
+class TooLargeError(SkmatgnnError, MemoryError):
+    """What was asked for does not fit into the memory of the device."""
+
+
+class WorkerLostError(SkmatgnnError, RuntimeError):
+    """A process that did part of the work was killed."""

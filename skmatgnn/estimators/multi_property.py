@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import signature
 from numbers import Integral
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -175,6 +176,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         pretrained: Any = None,
         fine_tuning: str = "full",
         head: str = "auto",
+        checkpoint_dir: str | PathLike | None = None,
         callbacks: list | None = None,
         net_params: dict | None = None,
         n_jobs: int | None = None,
@@ -218,6 +220,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         self.pretrained = pretrained
         self.fine_tuning = fine_tuning
         self.head = head
+        self.checkpoint_dir = checkpoint_dir
         self.callbacks = callbacks
         self.net_params = net_params
         self.n_jobs = n_jobs

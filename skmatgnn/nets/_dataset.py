@@ -83,6 +83,7 @@ class DeviceDataset(Dataset, ABC):
         self.weight = weight
         self.groups = groups
         self.rows = np.arange(n_samples)
+        self.origin: np.ndarray | None = None
         self._on_device: dict[tuple[str, torch.dtype], PackedDataset] = {}
 
     def __len__(self) -> int:
@@ -118,6 +119,20 @@ class DeviceDataset(Dataset, ABC):
         whole = self.subset(np.arange(len(self)))
         whole._on_device = {}  # noqa: SLF001
         return whole
+
+    def given_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Say where samples stood in what the user gave.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+
+        Returns
+        -------
+        ndarray of int
+            Where samples were merged, the first of each; ``origin`` has them.
+        """
+        return rows if self.origin is None else self.origin[rows]
 
     def pack(self, device: torch.device | str, dtype: torch.dtype) -> PackedDataset:
         """Put everything on a device, once.
@@ -388,6 +403,7 @@ class GraphIterator:
         rows = self.dataset.rows
         if self.random_state is not None:
             rows = self.random_state.permutation(rows)
+        self.drawn = rows
         for part in np.array_split(rows, len(self)):
             yield np.ascontiguousarray(part, dtype=np.int64)
 
