@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from skmatgnn._typing import Dataset
+
 __all__ = [
     "bunch_of_frame",
     "ensure_path",
@@ -131,7 +133,7 @@ def bunch_of_frame(
     units: Mapping[str, str] | None = None,
     keep_frame: bool = False,
     **extra: Any,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     """Make the Bunch, or the pair (data, target), out of a table.
 
     Parameters

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from pymatgen.core import Structure
-    from sklearn.utils import Bunch
+
+    from skmatgnn._typing import Dataset
 
 __all__ = ["load_prototypes"]
 
@@ -50,7 +51,7 @@ def load_prototypes(
     max_atoms: int | None = None,
     as_frame: bool = False,
     return_X_y: bool = False,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     """Load 288 real crystal structures with targets that their geometry defines.
 
     The first part of the AFLOW Library of Crystallographic Prototypes [1]_, from

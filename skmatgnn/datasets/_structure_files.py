@@ -298,8 +298,8 @@ def _structure_of_sites(content: dict[str, Any]) -> Structure:
         raise InvalidValueError(
             f"it is not as pymatgen writes a structure ({_cause(error)})"
         ) from error
-    coords = _ensure_floats(coords, (len(species), 3), "sites.abc")
-    return _checked(Structure(_ensure_cell(matrix, "lattice.matrix"), species, coords))
+    places = _ensure_floats(coords, (len(species), 3), "sites.abc")
+    return _checked(Structure(_ensure_cell(matrix, "lattice.matrix"), species, places))
 
 
 def _ensure_bool(value: Any) -> bool:

@@ -303,7 +303,7 @@ class DeepEnsembleClassifier(BaseDeepEnsemble, ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n,)
         """
-        best = self.predict_proba(X).argmax(axis=1)
+        best = np.argmax(self.predict_proba(X), axis=1)
         return self.classes_[best]
 
     def _require_estimator(self) -> None:

@@ -170,7 +170,7 @@ class TransferPlan:
         if fit.design == "scratch":
             return None
         spared = None if self.exclude_test else fit.target
-        if fit.design == "pair":
+        if fit.design == "pair" and fit.source is not None:
             return Pretraining((fit.source,), joint=False, spared=spared)
         chosen = set(self.sources)
         chosen.add(fit.target)
@@ -196,7 +196,7 @@ class TransferPlan:
         InvalidValueError
             If nothing of a dataset is left.
         """
-        found = {}
+        found: dict[str, IntArray] = {}
         for name in pretraining.names:
             dataset = self.datasets[name]
             seen = np.ones(len(dataset), dtype=bool)
@@ -460,9 +460,9 @@ def default_mpt(estimator: Any) -> Any:
     from skmatgnn.estimators import MPTRegressor
     from skmatgnn.estimators.multi_property import NETWORKS
 
-    for architecture, (single, *_) in NETWORKS.items():
-        if isinstance(estimator, single):
-            model = MPTRegressor(architecture=architecture)
+    for architecture, networks in NETWORKS.items():
+        if isinstance(estimator, networks[0]):
+            model: Any = MPTRegressor(architecture=architecture)
             known = model.get_params(deep=False)
             shared = {
                 name: value

@@ -59,6 +59,8 @@ class GraphNet(NeuralNet):
     losses of epochs and not of batches.
     """
 
+    max_epochs: int
+
     def __init__(
         self,
         module: type[torch.nn.Module],
@@ -350,7 +352,7 @@ class GraphNet(NeuralNet):
 
     def _run_epochs(self, train: DeviceDataset, valid: DeviceDataset | None) -> None:
         datasets = {"dataset_train": train, "dataset_valid": valid}
-        iterator_train = self.get_iterator(train, training=True)
+        iterator_train: Any = self.get_iterator(train, training=True)
         iterator_valid = None if valid is None else self.get_iterator(valid)
         n_steps = len(iterator_train) * self.planned_epochs_
         if can_replay(self, n_steps) and iterator_train.is_resident():

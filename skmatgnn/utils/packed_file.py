@@ -8,6 +8,7 @@ import os
 import struct
 from pathlib import Path
 from threading import get_ident
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,7 @@ def release_pages(array: np.ndarray) -> None:
     ----------
     array : ndarray
     """
-    base = array
+    base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

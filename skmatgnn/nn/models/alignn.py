@@ -164,7 +164,8 @@ class ALIGNN(nn.Module):
         bool
         """
         linear, norm, _ = self.atom_embedding
-        return is_layer_norm(norm) and use_kernels(linear.weight, linear.out_features)
+        weight = linear.get_parameter("weight")
+        return is_layer_norm(norm) and use_kernels(weight, len(weight))
 
     def blocks(self) -> list[Block]:
         """Name the parts of the network, from the input to the head.
