@@ -24,6 +24,7 @@ from skmatgnn.nets import GraphDataset
 from skmatgnn.nn import ALIGNN
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._sklearn import Interval, StrOptions
+from skmatgnn.utils.device import resolve_device
 from skmatgnn.utils.validation import ensure_object_array
 
 __all__ = ["COMMON_CONSTRAINTS", "BaseGraphEstimator", "ensure_crystals"]
@@ -54,11 +55,13 @@ class BaseGraphEstimator(BaseNetEstimator):
         return ensure_crystals(X)
 
     def _to_graphs(self, X: Any, *, reset: bool) -> GraphArray:
+        device = resolve_device(self.device)
         transformer = StructureToGraph(
             cutoff=self._setting("cutoff"),
             max_neighbors=self._setting("max_neighbors"),
             dtype="float64" if self.precision == "float64" else "float32",
             n_jobs=self.n_jobs,
+            device=device if device.startswith("cuda") else "cpu",
             verbose=self.verbose,
         )
         graphs = ensure_graphs(X, transformer)

@@ -33,6 +33,7 @@ from skmatgnn.nets._fine_tuning import STRATEGIES
 from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
+from skmatgnn.utils.device import resolve_device
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
@@ -249,7 +250,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         trained_on: str | None = None,
     ) -> GraphNet:
         """Make a net; ``precision`` is that of a net ``trained_on`` such a device."""
-        device = _resolve_device(self.device)
+        device = resolve_device(self.device)
         if precision is None or torch.device(device).type != trained_on:
             precision = _resolve_precision(self.precision, device)
         hold_out = HoldOut(self.validation_fraction, split_seed)
@@ -349,24 +350,6 @@ def _require_callbacks(callbacks: list) -> list:
                 f"got {describe(given)} at index {index}."
             )
     return callbacks
-
-
-def _resolve_device(device: str | torch.device) -> str:
-    if str(device) == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise InvalidValueError(
-            f"device must be 'auto' or a torch device such as 'cpu' or 'cuda:0'; got "
-            f"{device!r}."
-        ) from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InvalidValueError(
-            f"device={device!r} was asked for, but torch sees no CUDA device. Use "
-            "device='auto', or install a CUDA build of torch."
-        )
-    return str(device)
 
 
 def _resolve_precision(precision: str, device: str) -> str:

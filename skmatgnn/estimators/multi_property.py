@@ -163,7 +163,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         batch_size: int = 32,
         lr: float = 5e-3,
         lr_schedule: str = "one_cycle",
-        weight_decay: float = 1e-5,
+        weight_decay: float = 0.1,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 50,

@@ -64,7 +64,7 @@ class BaseALIGNN(BaseGraphEstimator):
         loss: str = "auto",
         max_epochs: int = 100,
         batch_size: int = 32,
-        lr: float = 5e-3,
+        lr: float = 1e-2,
         lr_schedule: str = "one_cycle",
         weight_decay: float = 1e-5,
         early_stopping: bool = False,
