@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from skmatgnn.datasets._base import (
 )
 from skmatgnn.datasets._descriptions import PROTOTYPES
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,9 +206,8 @@ def _row(
 ) -> tuple[Structure, dict[str, Any]]:
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    with warnings.catch_warnings():
-        # Some versions of spglib announce a coming change at every call.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    # Some versions of spglib announce a coming change at every call.
+    with without_warnings(DeprecationWarning):
         symmetry = SpacegroupAnalyzer(structure, symprec=_SYMMETRY_TOLERANCE)
         system, number = (
             symmetry.get_crystal_system(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -23,6 +22,7 @@ from skmatgnn.metrics import (
     scaled_mean_absolute_error,
 )
 from skmatgnn.utils.validation import require_consistent_length
+from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -408,9 +408,8 @@ class ParityDisplay:
         self.mae_ = float(masked_mean_absolute_error(truth, predicted))
         varied = np.ptp(truth) > 0
         self.r2_ = float(masked_r2_score(truth, predicted)) if varied else np.nan
-        with warnings.catch_warnings():
-            # An undefined SMAE is left out of the box, which says enough.
-            warnings.simplefilter("ignore", UndefinedMetricWarning)
+        # An undefined SMAE is left out of the box, which says enough.
+        with without_warnings(UndefinedMetricWarning):
             smae = scaled_mean_absolute_error(
                 truth, predicted, y_train=self.y_train, baseline=baseline
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection._seeds import derived_seed, seeded_clone
 from skmatgnn.model_selection._transfer_data import Dataset, hold_out, join
 from skmatgnn.utils.digest import digest
+from skmatgnn.utils.warning_filters import without_warnings
 
 __all__ = [
     "DESIGNS",
@@ -426,17 +426,12 @@ def fit_and_save(estimator: Any, X: Any, y: Any, groups: IntArray, path: Path) -
 
 
 def _train(estimator: Any, X: Any, y: Any, groups: IntArray) -> float:
-    from skmatgnn.nets import TrainingInterruptedWarning
-
     extra = {"groups": groups} if has_fit_parameter(estimator, "groups") else {}
     start = perf_counter()
-    with warnings.catch_warnings():
-        # a network that is interrupted keeps what it has learnt so far
-        warnings.simplefilter("error", TrainingInterruptedWarning)
-        try:
-            estimator.fit(X, y, **extra)
-        except TrainingInterruptedWarning as stop:
-            raise KeyboardInterrupt from stop
+    with without_warnings(UserWarning, "Training was interrupted"):
+        estimator.fit(X, y, **extra)
+    if getattr(getattr(estimator, "net_", None), "interrupted_", False):
+        raise KeyboardInterrupt  # the network has kept what it had learnt so far
     return perf_counter() - start
 
 

@@ -304,12 +304,14 @@ class GraphNet(NeuralNet):
         """
         self.planned_epochs_ = self.max_epochs if epochs is None else epochs
         self.stop_training_ = False
+        self.interrupted_ = False
         train, valid = self.get_split_datasets(X, y)
         n_before = len(self.history)
         try:
             with self.numerics(), own_stream(self.device):
                 self._run_epochs(train, valid)
         except KeyboardInterrupt:
+            self.interrupted_ = True
             if len(self.history) > n_before and "dur" not in self.history[-1]:
                 del self.history[-1]  # the unfinished epoch
             if getattr(self, "best_epoch_", None) is None:
