@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from skmatgnn.nn.ops import (
     Adjacency,
+    PackedMaps,
     edge_gated_update,
     gather_receivers,
     gather_senders,
@@ -251,8 +252,17 @@ class EdgeGatedConv(nn.Module):
         self.node_norm = make_norm(norm, dim)
         self.edge_norm = make_norm(norm, dim) if update_edges else None
 
+    @property
+    def maps(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """Maps of senders, receivers and edges."""
+        return self.sender, self.receiver, self.edge
+
     def forward(
-        self, nodes: Tensor, edges: Tensor, graph: Adjacency
+        self,
+        nodes: Tensor,
+        edges: Tensor,
+        graph: Adjacency,
+        packed: PackedMaps | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Update nodes and edges.
 
@@ -261,6 +271,8 @@ class EdgeGatedConv(nn.Module):
         nodes : Tensor of shape (n_nodes, dim)
         edges : Tensor of shape (n_edges, dim)
         graph : Adjacency
+        packed : tuple of 4 Tensor, optional
+            Of :func:`skmatgnn.nn.ops.pack_maps` for the maps of this layer.
 
         Returns
         -------
@@ -279,6 +291,7 @@ class EdgeGatedConv(nn.Module):
             edge_norm=self.edge_norm,
             eps=self.eps,
             edge_messages=self.edge_messages,
+            packed=packed,
         )
 
 
