@@ -14,7 +14,6 @@ from typing import IO, Any
 from zipfile import ZIP_DEFLATED
 
 import joblib
-import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 
@@ -225,10 +224,10 @@ def _read_checkpoint(path: Path, device: str) -> tuple[Any, ModelInfo]:
     try:
         info = ModelInfo(**about["model"])
     except (KeyError, TypeError):  # saved by the estimator itself
-        properties = getattr(estimator, "property_names_", np.empty(0))
+        properties = getattr(estimator, "property_names_", ())
         info = ModelInfo(
             model=type(estimator).__name__,
-            target_names=properties.tolist(),
+            target_names=[str(name) for name in properties],
             uses_graphs=isinstance(estimator, BaseGraphEstimator),
             formula_column=None,
             n_samples=0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ class BaseGraphEstimator(BaseNetEstimator):
     in ``_architecture``, and say how targets are encoded and outputs decoded.
     """
 
-    _learnt = ("net_", "target_scaler_", "graph_settings_")
+    _learnt: ClassVar[tuple[str, ...]] = ("net_", "target_scaler_", "graph_settings_")
     _also_saved = ("_element_table", "_inherited")
     _chunk_size = 2**14  # of 30 atoms, they are about 150 MB
 
@@ -189,7 +189,7 @@ def ensure_crystals(
 
 
 def _join_graphs(items: np.ndarray) -> GraphArray:
-    graphs = GraphArray.concatenate(items)
+    graphs = GraphArray.concatenate(list(items))
     for index, item in enumerate(items):
         if len(item) != 1:
             raise InvalidValueError(

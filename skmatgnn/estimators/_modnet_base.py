@@ -186,7 +186,7 @@ class BaseMODNet(BaseNetEstimator):
         table = self.feature_scaler_.transform(X[:, self.ranking_])
         return TableDataset(table, target, weight, groups)
 
-    def _rank(self, X: FloatArray, target: np.ndarray, seed: int) -> np.ndarray:
+    def _rank(self, X: FloatArray, target: np.ndarray | None, seed: int) -> np.ndarray:
         if self.n_features is not None:
             selector = RelevanceRedundancySelector(
                 n_features=self.n_features,
@@ -227,7 +227,7 @@ class BaseMODNet(BaseNetEstimator):
         """
         check_is_fitted(self)
         featurizer = getattr(self, "featurizer_", None)
-        if hasattr(featurizer, "get_feature_names_out"):
+        if featurizer is not None and hasattr(featurizer, "get_feature_names_out"):
             names = featurizer.get_feature_names_out()
         else:
             default = [f"x{i}" for i in range(self._n_columns)]

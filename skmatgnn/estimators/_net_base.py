@@ -7,7 +7,7 @@ from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -108,8 +108,14 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
     are encoded and outputs decoded.
     """
 
-    _module: ClassVar[type[nn.Module]]
-    _architecture: ClassVar[tuple[str, ...]]
+    if TYPE_CHECKING:  # attributes of a class, or properties
+
+        @property
+        def _module(self) -> type[nn.Module]: ...
+
+        @property
+        def _architecture(self) -> tuple[str, ...]: ...
+
     _learnt: ClassVar[tuple[str, ...]] = ("net_", "target_scaler_")
     _prediction_batch_size: ClassVar[int | None] = None  # that of training
     _chunk_size: ClassVar[int] = CHUNK_SIZE  # samples that are encoded at once
@@ -148,7 +154,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         """Change the samples of ``fit`` before targets are scaled."""
         return samples
 
-    def _module_params(self, dataset: DeviceDataset) -> dict[str, Any]:
+    def _module_params(self, dataset: Any) -> dict[str, Any]:
         """Arguments of the network beyond ``_architecture`` and ``n_outputs``."""
         del dataset
         return {}
@@ -354,7 +360,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
             callbacks.append(("progress", ProgressBar()))
         return callbacks + _require_callbacks(self.callbacks or [])
 
-    def _finish(self, dataset: DeviceDataset) -> Self:
+    def _finish(self, dataset: Any) -> Self:
         del dataset
         self.signature_ = self._signature()
         self.device_ = self.net_.device

@@ -249,7 +249,7 @@ class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
         counts = [
             np.isfinite(column).sum()
             if codes is None
-            else len(np.unique(self._groups[np.isfinite(column)]))
+            else len(np.unique(codes[self.calibration_indices_[np.isfinite(column)]]))
             for column in columns
         ]
         self.max_confidence_level_ = highest_level(int(min(counts)))

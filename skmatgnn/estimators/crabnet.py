@@ -190,9 +190,9 @@ class BaseCrabNet(BaseNetEstimator):
     def _batch_size(self, n_samples: int) -> int:
         size = self.batch_size
         if size == "auto":
-            size = 2 ** round(np.log2(n_samples / 32))
-            size = int(np.clip(size, SMALLEST_BATCH, LARGEST_BATCH))
-        return min(size, n_samples)
+            even = 2 ** round(np.log2(n_samples / 32))
+            size = int(np.clip(even, SMALLEST_BATCH, LARGEST_BATCH))
+        return min(int(size), n_samples)
 
     def _module_params(self, dataset: DeviceDataset) -> dict[str, Any]:
         del dataset

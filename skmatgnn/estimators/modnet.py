@@ -109,6 +109,7 @@ class MODNetRegressor(NetRegressorMixin, BaseMODNet):
         "target_groups",
     )
     _discrete_target = False
+    target_range_: np.ndarray
 
     _parameter_constraints: ClassVar[dict] = {
         **MODNET_CONSTRAINTS,

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MPTRegressor"]
 
-NETWORKS: dict[str, tuple[type, type, type]] = {
+NETWORKS: dict[str, tuple[Any, type[nn.Module], type[nn.Module]]] = {
     "alignn": (ALIGNNRegressor, ALIGNN, MultiPropertyALIGNN),
     "cgcnn": (CGCNNRegressor, CGCNN, MultiPropertyCGCNN),
 }
@@ -118,7 +118,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
     (3,)
     """
 
-    _learnt = (
+    _learnt: ClassVar[tuple[str, ...]] = (
         *("net_", "target_scaler_", "graph_settings_"),
         *("property_names_", "property_kinds_"),
     )
@@ -373,7 +373,8 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         theirs, ours = source.property_names_.tolist(), self.property_names_.tolist()
         if theirs != ours:
             return f"it has the properties {theirs}, and y {ours}"
-        if not np.array_equal(source._classes(), self._classes()):  # noqa: SLF001
+        theirs, ours = source._classes(), self._classes()  # noqa: SLF001
+        if not np.array_equal(np.asarray(theirs), np.asarray(ours)):
             return "some of its classes are numbers here, or the other way round"
         return None
 

@@ -416,8 +416,8 @@ def _pack(
     degree = torch.bincount(edges.receiver, minlength=int(n_atoms.sum()))
     edge_ptr = row_pointers(degree.cpu().numpy())
     starts = np.stack([structures.atom_ptr[:-1], edge_ptr[structures.atom_ptr[:-1]]])
-    starts = torch.from_numpy(np.repeat(starts, n_atoms, axis=1)).to(device)
-    first_atom, first_edge = (x.index_select(0, edges.receiver) for x in starts)
+    of_atoms = torch.from_numpy(np.repeat(starts, n_atoms, axis=1)).to(device)
+    first_atom, first_edge = (x.index_select(0, edges.receiver) for x in of_atoms)
     vector = torch.stack(edges.vector, dim=1).to(getattr(torch, dtype))
     return GraphArray(
         node_ptr=structures.atom_ptr,

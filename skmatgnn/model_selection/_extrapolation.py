@@ -153,7 +153,7 @@ def extrapolation_report(
     )
     done = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     parts = []
-    labels = None if groups is None else list(groups)
+    labels = None if groups is None else np.asarray(groups, dtype=object)
     for number, (columns, (_, test)) in enumerate(
         zip(_progress(done, len(splits), verbose=verbose), splits, strict=True)
     ):

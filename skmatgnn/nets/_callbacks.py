@@ -46,7 +46,7 @@ class BestModel(Callback):
         **_ : object
         """
         net.best_epoch_, net.best_loss_ = None, np.inf
-        self.state_ = None
+        self.state_: dict[str, torch.Tensor] | None = None
 
     def on_epoch_end(self, net: GraphNet, **_: Any) -> None:
         """Keep the weights if they are the best so far.
@@ -143,7 +143,7 @@ class CalibrateNorm(Callback):
             norm.momentum = None  # a plain average over the batches
             norm.train()
         with torch.no_grad(), net.numerics():
-            for batch, _ in net.get_iterator(dataset):
+            for batch, _labels in net.get_iterator(dataset):
                 net.module_(batch)
         for norm in norms:
             norm.momentum = momentum
@@ -194,7 +194,7 @@ class OneCycle(Callback):
         X : DeviceDataset
         **_ : object
         """
-        self.scheduler_ = None
+        self.scheduler_: OneCycleLR | None = None
         for group in net.optimizer_.param_groups:
             group["lr"] = group.setdefault("peak_lr", group["lr"])
             if "betas" in group:  # which a cycle changes along with the rate
@@ -316,7 +316,7 @@ class ProgressBar(Callback):
         net : GraphNet
         **_ : object
         """
-        self.bar_ = None
+        self.bar_: Any = None
 
     def on_epoch_begin(self, net: GraphNet, **_: Any) -> None:
         """Open the bar.

@@ -200,7 +200,7 @@ def upgrade(config: Config, arrays: Arrays, version: int) -> tuple[Config, Array
 
 def _known_version(path: Path, version: str | None, newest: int) -> int:
     try:
-        number = int(version)
+        number = int(version or 0)
     except (TypeError, ValueError):
         number = 0
     if number < 1:

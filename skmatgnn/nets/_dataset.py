@@ -39,7 +39,7 @@ class Labels:
     weight : Tensor of shape (n,) or None
     """
 
-    target: Tensor | None
+    target: Tensor | Any  # None only where nothing is trained or scored
     weight: Tensor | None
 
     def n_known(self) -> Tensor:
@@ -196,7 +196,8 @@ class GraphDataset(DeviceDataset):
     def _pack_inputs(
         self, device: torch.device | str, dtype: torch.dtype
     ) -> DeviceInputs:
-        return place_graphs(self.graphs, device, dtype=dtype)
+        inputs: Any = place_graphs(self.graphs, device, dtype=dtype)
+        return inputs  # of which a stream is never padded
 
 
 class TokenDataset(DeviceDataset):

@@ -69,6 +69,7 @@ class GraphNet(NeuralNet):
     """
 
     ranks_: Ranks | None = None  # the processes, while several train together
+    max_epochs: int
 
     def __init__(
         self,
@@ -330,12 +331,14 @@ class GraphNet(NeuralNet):
         """
         self.planned_epochs_ = self.max_epochs if epochs is None else epochs
         self.stop_training_ = False
+        self.interrupted_ = False
         train, valid = self.get_split_datasets(X, y)
         n_before = len(self.history) - self.n_recalled_
         try:
             with self.numerics(), own_stream(self.device), together(self):
                 self.completed_ = self._run_epochs(train, valid)
         except KeyboardInterrupt:
+            self.interrupted_ = True
             if len(self.history) > n_before and "dur" not in self.history[-1]:
                 del self.history[-1]  # the unfinished epoch
             if getattr(self, "best_epoch_", None) is None:
@@ -374,7 +377,7 @@ class GraphNet(NeuralNet):
         """Train until all is done; tell that from a divergence."""
         datasets = {"dataset_train": train, "dataset_valid": valid}
         leads = is_first(self)
-        iterator_train = self.get_iterator(train, training=True)
+        iterator_train: Any = self.get_iterator(train, training=True)
         iterator_valid = None if valid is None else self.get_iterator(valid)
         n_steps = len(iterator_train) * self.planned_epochs_
         if can_replay(self, n_steps) and iterator_train.is_resident():

@@ -10,6 +10,7 @@ import struct
 from glob import escape
 from pathlib import Path
 from threading import get_ident
+from typing import Any
 
 import numpy as np
 
@@ -143,7 +144,7 @@ def release_pages(array: np.ndarray) -> None:
     ----------
     array : ndarray
     """
-    base = array
+    base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

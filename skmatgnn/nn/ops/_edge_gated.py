@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +100,7 @@ def edge_gated_update(
     --------
     skmatgnn.nn.layers.EdgeGatedConv : The equations.
     """
-    options = {
+    options: dict[str, Any] = {
         "sender_map": sender_map,
         "receiver_map": receiver_map,
         "edge_map": edge_map,
