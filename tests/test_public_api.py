@@ -20,6 +20,7 @@ from skmatgnn.estimators._net_base import BaseNetEstimator
 
 ROOT = Path(skmatgnn.__file__).parent
 PACKAGES = (
+    "clusters",
     "datasets",
     "errors",
     "estimators",
@@ -293,10 +294,16 @@ def forbidden(tree, *, may_print):
             yield node.lineno, "load_state_dict that is not strict"
 
 
+# reads what the parent process wrote for it into a folder of this user alone
+READS_OWN_MESSAGES = {"nets/_shipment.py": ["pickle.load", "pickle.loads"]}
+
+
 @pytest.mark.parametrize(("path", "tree"), parsed())
 def test_file__holds_no_smell(path, tree):
-    may_print = "cli" in path.relative_to(ROOT).parts
-    assert list(forbidden(tree, may_print=may_print)) == []
+    name = path.relative_to(ROOT)
+    found = list(forbidden(tree, may_print="cli" in name.parts))
+    expected = READS_OWN_MESSAGES.get(name.as_posix(), [])
+    assert sorted(smell for _, smell in found) == expected, found
 
 
 def test_smells__are_found():

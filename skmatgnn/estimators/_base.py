@@ -12,7 +12,11 @@ import torch
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._element_table import element_signature, element_table
-from skmatgnn.estimators._net_base import TRAINING_CONSTRAINTS, BaseNetEstimator
+from skmatgnn.estimators._net_base import (
+    DEVICES_CONSTRAINT,
+    TRAINING_CONSTRAINTS,
+    BaseNetEstimator,
+)
 from skmatgnn.estimators._transfer import TRANSFER_CONSTRAINTS
 from skmatgnn.graphs import (
     GraphArray,
@@ -20,11 +24,11 @@ from skmatgnn.graphs import (
     StructureToGraph,
     ensure_graphs,
 )
+from skmatgnn.graphs._device import resolve_device
 from skmatgnn.nets import GraphDataset
 from skmatgnn.nn import ALIGNN
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._sklearn import Interval, StrOptions
-from skmatgnn.utils.device import resolve_device
 from skmatgnn.utils.validation import ensure_object_array
 
 __all__ = ["COMMON_CONSTRAINTS", "BaseGraphEstimator", "ensure_crystals"]
@@ -36,6 +40,7 @@ COMMON_CONSTRAINTS = {
     "norm": [StrOptions({"layer", "batch"})],
     **TRAINING_CONSTRAINTS,
     **TRANSFER_CONSTRAINTS,
+    "n_devices": DEVICES_CONSTRAINT,
     "n_jobs": [Integral, None],
 }
 

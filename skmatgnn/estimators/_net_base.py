@@ -18,6 +18,7 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.estimators._chunks import CHUNK_SIZE
 from skmatgnn.estimators._transfer import TransferMixin
+from skmatgnn.graphs._device import resolve_device
 from skmatgnn.nets import (
     BestModel,
     CalibrateNorm,
@@ -29,11 +30,11 @@ from skmatgnn.nets import (
     OneCycle,
     ProgressBar,
 )
+from skmatgnn.nets._data_parallel import train
 from skmatgnn.nets._fine_tuning import STRATEGIES
 from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
-from skmatgnn.utils.device import resolve_device
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
@@ -41,7 +42,13 @@ from skmatgnn.utils.validation import (
     require_usable_weights,
 )
 
-__all__ = ["TRAINING_CONSTRAINTS", "BaseNetEstimator", "Samples", "normalised_weight"]
+__all__ = [
+    "DEVICES_CONSTRAINT",
+    "TRAINING_CONSTRAINTS",
+    "BaseNetEstimator",
+    "Samples",
+    "normalised_weight",
+]
 
 HISTORY = (
     "epoch",
@@ -54,6 +61,7 @@ HISTORY = (
 MAX_SEED = np.iinfo(np.int32).max
 
 
+DEVICES_CONSTRAINT = [Interval(Integral, 1, None, closed="left"), None]
 TRAINING_CONSTRAINTS = {
     "max_epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -164,7 +172,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         with self._transfer(cold=before is None):
             dataset = self._dataset(X, y, sample_weight, groups)
             net = self._start_net(dataset, before)
-        net.partial_fit(dataset)
+        self._train(net, dataset)
         self.net_ = net  # only now: what is interrupted at once is not fitted
         return self._finish(dataset)
 
@@ -177,9 +185,12 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         net.train_split = None
         net.calibrate_norm = False
         with net.epochs(1):
-            net.partial_fit(dataset)
+            self._train(net, dataset)
         self.net_ = net
         return self._finish(dataset)
+
+    def _train(self, net: GraphNet, dataset: DeviceDataset) -> None:
+        train(net, dataset, getattr(self, "n_devices", None))
 
     def _start_net(
         self, dataset: DeviceDataset, before: dict[str, torch.Tensor] | None

@@ -169,6 +169,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         n_iter_no_change: int = 50,
         random_state: RandomState = None,
         device: str | torch.device = "auto",
+        n_devices: int | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         pretrained: Any = None,
@@ -211,6 +212,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.n_devices = n_devices
         self.precision = precision
         self.warm_start = warm_start
         self.pretrained = pretrained

@@ -72,6 +72,7 @@ class BaseALIGNN(BaseGraphEstimator):
         n_iter_no_change: int = 50,
         random_state: RandomState = None,
         device: str | torch.device = "auto",
+        n_devices: int | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         pretrained: Any = None,
@@ -105,6 +106,7 @@ class BaseALIGNN(BaseGraphEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.n_devices = n_devices
         self.precision = precision
         self.warm_start = warm_start
         self.pretrained = pretrained
@@ -159,6 +161,7 @@ class BaseCGCNN(BaseGraphEstimator):
         n_iter_no_change: int = 50,
         random_state: RandomState = None,
         device: str | torch.device = "auto",
+        n_devices: int | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         pretrained: Any = None,
@@ -189,6 +192,7 @@ class BaseCGCNN(BaseGraphEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.n_devices = n_devices
         self.precision = precision
         self.warm_start = warm_start
         self.pretrained = pretrained

@@ -19,12 +19,12 @@ from tqdm.auto import tqdm
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.graphs._array import GraphArray, GraphSettings
+from skmatgnn.graphs._device import resolve_device
 from skmatgnn.graphs._neighbors import Edges, find_edges
 from skmatgnn.graphs._writer import GraphWriter
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, fit_context
-from skmatgnn.utils.device import resolve_device
 from skmatgnn.utils.ragged import row_pointers
 
 __all__ = ["StructureToGraph", "ensure_graphs"]

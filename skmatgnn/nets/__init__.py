@@ -8,6 +8,7 @@ from skmatgnn.nets._callbacks import (
     OneCycle,
     ProgressBar,
 )
+from skmatgnn.nets._data_parallel import TrainingProcessError
 from skmatgnn.nets._dataset import (
     DeviceDataset,
     GraphDataset,
@@ -38,4 +39,5 @@ __all__ = [
     "TableDataset",
     "TokenDataset",
     "TrainingInterruptedWarning",
+    "TrainingProcessError",
 ]

@@ -17,6 +17,7 @@ from skmatgnn.errors import InvalidValueError
 from skmatgnn.nets._dataset import DeviceDataset, GraphIterator, Labels
 from skmatgnn.nets._fine_tuning import FineTuning, freeze_blocks, rate_factors
 from skmatgnn.nets._precision import module_dtype, numerics
+from skmatgnn.nets._ranks import Ranks, iterator_class, over_ranks, together
 from skmatgnn.nets._replay import (
     ReplayedBatch,
     ReplayIterator,
@@ -58,6 +59,8 @@ class GraphNet(NeuralNet):
     Losses are summed on the device and read once an epoch, so ``history`` has the
     losses of epochs and not of batches.
     """
+
+    ranks_: Ranks | None = None  # the processes, while several train together
 
     def __init__(
         self,
@@ -177,7 +180,7 @@ class GraphNet(NeuralNet):
         -------
         GraphIterator
         """
-        return GraphIterator(
+        return iterator_class(self)(
             dataset,
             self.batch_size,
             self.device,
@@ -213,14 +216,19 @@ class GraphNet(NeuralNet):
         X : object
             Ignored.
         training : bool
-            Ignored.
+            Ignored, but where several processes train together.
 
         Returns
         -------
         Tensor of shape ()
+            The sum over the known values in place of their mean where several
+            processes train together: they know later how many there are in all.
         """
         outputs = y_pred[: len(y_true.target)]  # without a graph of padding
-        return self.criterion_(outputs.to(y_true.target.dtype), y_true)
+        loss = self.criterion_(outputs.to(y_true.target.dtype), y_true)
+        if training and self.ranks_ is not None:
+            return loss * y_true.n_known()
+        return loss
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Compute loss and gradients of a batch, or replay their computation.
@@ -238,8 +246,12 @@ class GraphNet(NeuralNet):
             ``loss`` and ``y_pred``.
         """
         if isinstance(batch, ReplayedBatch):
-            return batch.run()
-        return super().train_step_single(batch, **fit_params)
+            step = batch.run()
+        else:
+            step = super().train_step_single(batch, **fit_params)
+        if self.ranks_ is None:
+            return step
+        return self.ranks_.average(self.module_.parameters(), step, batch[1].n_known())
 
     def partial_fit(
         self, X: DeviceDataset, y: Any = None, classes: Any = None, **fit_params: Any
@@ -305,7 +317,7 @@ class GraphNet(NeuralNet):
         train, valid = self.get_split_datasets(X, y)
         n_before = len(self.history)
         try:
-            with self.numerics(), own_stream(self.device):
+            with self.numerics(), own_stream(self.device), together(self):
                 self._run_epochs(train, valid)
         except KeyboardInterrupt:
             if len(self.history) > n_before and "dur" not in self.history[-1]:
@@ -406,14 +418,15 @@ class GraphNet(NeuralNet):
         if iterator is None:
             return
         total: Tensor | float = 0.0
-        n_known: Tensor | int = 0
+        n_values: Tensor | int = 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            known = batch[1].target.isfinite().sum()  # what the loss is a mean over
-            total, n_known = total + step["loss"].detach() * known, n_known + known
+            known = batch[1].n_known()
+            total, n_values = total + step["loss"].detach() * known, n_values + known
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        self.history.record(f"{prefix}_loss", float(total) / max(int(n_known), 1))
+        loss, known = over_ranks(self, total, n_values)
+        self.history.record(f"{prefix}_loss", float(loss) / max(int(known), 1))
         self.history.record(f"{prefix}_batch_count", len(iterator))
 
     def apply(

@@ -39,6 +39,7 @@ BAD_PARAMETERS = {
     "head": ["old", None, True],
     "callbacks": ["all", 3, {}],
     "net_params": [[], "optimizer"],
+    "n_devices": [0, -1, 1.5, "all"],
     "n_jobs": [1.5, "all"],
     "verbose": ["loud", None],
     "loss": ["mae", None],
