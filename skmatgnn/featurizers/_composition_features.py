@@ -277,7 +277,7 @@ def _element_fraction(packed: PackedCompositions, *, impute_nan: bool) -> FloatA
 
 def _stoichiometry(packed: PackedCompositions, *, impute_nan: bool) -> FloatArray:
     del impute_nan
-    columns = [packed.counts.astype(np.float64)]
+    columns: list[FloatArray] = [packed.counts.astype(np.float64)]
     columns += [_sum(packed, packed.fractions**p) ** (1 / p) for p in _NORMS]
     return np.stack(columns, axis=1)
 

@@ -292,9 +292,9 @@ class BootstrapLearningCurveDisplay:
                 else _distinct_rows(result)
             )
             order = np.argsort(n_train)
-            low, high = (result.low, result.high)[::sign]
+            low, high = map(np.asarray, (result.low, result.high)[::sign])
             self.n_train_[name] = n_train[order]
-            self.errors_[name] = sign * result.mean[order]
+            self.errors_[name] = sign * np.asarray(result.mean)[order]
             self.low_[name], self.high_[name] = sign * low[order], sign * high[order]
 
 

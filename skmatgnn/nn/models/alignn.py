@@ -7,6 +7,7 @@ property predictions", npj Comput. Mater. 7, 185 (2021).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -179,7 +180,8 @@ class ALIGNN(nn.Module):
         bool
         """
         linear, norm, _ = self.atom_embedding
-        return is_layer_norm(norm) and use_kernels(linear.weight, linear.out_features)
+        weight = linear.get_parameter("weight")
+        return is_layer_norm(norm) and use_kernels(weight, len(weight))
 
     def blocks(self) -> list[Block]:
         """Name the parts of the network, from the input to the head.
@@ -202,10 +204,11 @@ class ALIGNN(nn.Module):
         return [*found, Block("head", "head", depth)]
 
     def _convs(self) -> Iterator[EdgeGatedConv]:
-        for layer in self.alignn_layers:
+        layers: Any = self.alignn_layers, self.gcn_layers
+        for layer in layers[0]:
             yield layer.node_update
             yield layer.edge_update
-        yield from self.gcn_layers
+        yield from layers[1]
 
     def embed(self, batch: GraphInput) -> Tensor:
         """Compute the pooled graph features that the head reads.

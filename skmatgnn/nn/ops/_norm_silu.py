@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,7 +39,7 @@ def norm_silu(x: Tensor, norm: nn.Module, *, full_precision: bool = False) -> Te
     return F.silu(norm(x))
 
 
-def is_layer_norm(norm: nn.Module | None) -> bool:
+def is_layer_norm(norm: nn.Module | None) -> TypeGuard[nn.LayerNorm]:
     """Whether a module is a layer norm with weight and bias.
 
     Parameters
