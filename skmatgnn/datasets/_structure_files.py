@@ -192,10 +192,26 @@ def _parse_cif(text: str) -> Structure:
 def _parse_poscar(text: str) -> Structure:
     from pymatgen.io.vasp.inputs import Poscar
 
+    _require_lines_for_atoms(text.splitlines())
     with warnings.catch_warnings():
         # pymatgen would invent elements for a POSCAR that does not name them.
         warnings.filterwarnings("error", message="Elements in POSCAR cannot be")
         return Poscar.from_str(text).structure
+
+
+def _require_lines_for_atoms(lines: list[str]) -> None:
+    """Refuse numbers of atoms that pymatgen would take memory for, however large."""
+    total = 0
+    for line in lines[5:]:
+        try:
+            total += sum(abs(int(number)) for number in line.split())
+        except ValueError:  # symbols before them, or the kind of coordinates after
+            if total:
+                break
+    if total > len(lines):
+        raise InvalidValueError(
+            f"it announces {total} atoms, but has {len(lines)} lines"
+        )
 
 
 def _checked(structure: Structure) -> Structure:

@@ -143,6 +143,9 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimato
 
     Notes
     -----
+    With a ``checkpoint_dir`` in ``estimator``, a fit that was stopped goes on with the
+    member that it was at.
+
     Each member makes its graphs anew. With ``make_pipeline(StructureToGraph(),
     DeepEnsembleRegressor(ALIGNNRegressor()))`` they are made once.
 

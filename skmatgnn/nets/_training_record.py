@@ -100,13 +100,13 @@ class TrainingRecord:
             if config["fingerprint"] != self.fingerprint:
                 raise InvalidValueError("it belongs to another training")
             set_state(net, PlainDecoder(arrays).decode(config["state"]))
+            return "finished" if config["finished"] else "unfinished"
         except _DAMAGE as error:
             cause = " ".join(str(error).split())[:500]
             raise InvalidValueError(
                 f"The training cannot go on from {self.path}: {cause} Delete this file "
                 "to train from the start."
             ) from error
-        return "finished" if config["finished"] else "unfinished"
 
     def after_epoch(self, net: GraphNet) -> None:
         """Write the state, unless that would cost too much so soon.

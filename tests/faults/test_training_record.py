@@ -476,3 +476,14 @@ def test_fit__with_a_folder__leaves_global_generators_alone(
     model.fit(data.X, data.y)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+def test_save__estimator_with_a_folder__leaves_the_folder_out(
+    make_model, data, tmp_path
+):
+    model = make_model(checkpoint_dir=tmp_path / "states").fit(data.X, data.y)
+    model.save(tmp_path / "model")
+    assert str(tmp_path).encode() not in (tmp_path / "model").read_bytes()
+    loaded = load_estimator(tmp_path / "model")
+    assert loaded.checkpoint_dir is None
+    assert np.array_equal(loaded.predict(data.X), model.predict(data.X))
