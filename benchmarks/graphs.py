@@ -3,13 +3,18 @@
 Run from the project's root; times are CPU times of one thread:
 
     OMP_NUM_THREADS=1 python benchmarks/graphs.py [--peer-python PEER/bin/python]
-        [--structures FILE.json] [--n-jobs 1 2 4] [--json FILE]
+        [--peer FOLDER] [--structures FILE.json] [--n 200] [--json FILE]
+        [--device cuda] [--many 5000] [--n-jobs 1 2 4]
 
 Ours starts from a list of Structure and includes all checks and packing. pymatgen's
 figure is its bare list of neighbours within 8 A, one structure after the other.
-alignn's (with --peer-python, from its own environment) is its graph and line graph.
+alignn's is its graph and line graph; it runs in an environment of its own
+(--peer-python), or in this one with the package and its dependencies in FOLDER.
 The file holds a list of {"lattice": 3x3, "frac": nx3, "species": [n symbols]}.
---n-jobs adds wall times of many structures, already packed, in so many processes.
+
+--device and --n-jobs add wall times, from Structure and from a StructureArray: of the
+search on that device, with the line graphs made there in batches of 64, and of so many
+processes. They are of the same structures and of --many, which repeat them.
 """
 
 from __future__ import annotations
@@ -20,20 +25,22 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from pymatgen.core import Structure
 
 from skmatgnn.datasets import make_crystals
-from skmatgnn.graphs import GraphBatch, StructureToGraph
+from skmatgnn.graphs import GraphBatch, StructureToGraph, place_graphs
 from skmatgnn.preprocessing import StructureArray
 
 PEER_SCRIPT = Path(__file__).with_name("_graphs_peer.py")
 REPEATS = 7
-N_PARALLEL = 10_000
+BATCH = 64
 CUTOFF, NEIGHBORS, ANGLE_CUTOFF = 8.0, 12, 3.5
 
 
@@ -91,22 +98,58 @@ def time_ours(structures):
     }
 
 
+def wall_ms(function, n, repeats=5):
+    best = np.inf
+    for _ in range(1 + repeats):  # the first starts workers and loads kernels
+        start = time.perf_counter()
+        function()
+        best = min(best, time.perf_counter() - start)
+    return 1e3 * best / n
+
+
+def make_line_graphs(graphs, device):
+    placed = place_graphs(graphs, device)
+    for start in range(0, len(graphs), BATCH):
+        placed.take(np.arange(start, min(start + BATCH, len(graphs))))
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def time_device(structures, device):
+    """Wall times of one structure, on a device."""
+    n, packed = len(structures), StructureArray.from_structures(structures)
+    converter = StructureToGraph(cutoff=CUTOFF, max_neighbors=NEIGHBORS, device=device)
+    graphs = converter.transform(packed)
+
+    def whole(source):
+        make_line_graphs(converter.transform(source), device)
+
+    return {
+        "pack": wall_ms(lambda: StructureArray.from_structures(structures), n),
+        "graph from StructureArray": wall_ms(lambda: converter.transform(packed), n),
+        "graph from Structure": wall_ms(lambda: converter.transform(structures), n),
+        "line graph": wall_ms(lambda: make_line_graphs(graphs, device), n),
+        "both from StructureArray": wall_ms(lambda: whole(packed), n),
+        "both from Structure": wall_ms(lambda: whole(structures), n),
+    }
+
+
 def time_jobs(structures, jobs):
-    """Wall time of one structure out of many, by the number of processes."""
-    copies = -(-N_PARALLEL // len(structures))
-    many = StructureArray.from_structures(structures)[
-        list(range(len(structures))) * copies
-    ]
+    """Wall times of one structure out of many, by the number of processes."""
+    n, packed = len(structures), StructureArray.from_structures(structures)
     found = {}
     for n_jobs in jobs:
-        converter = StructureToGraph(n_jobs=n_jobs)
-        converter.transform(many[: 128 * 2 * n_jobs])  # starts the workers
-        best = np.inf
-        for _ in range(3):
-            start = time.perf_counter()
-            converter.transform(many)
-            best = min(best, time.perf_counter() - start)
-        found[n_jobs] = 1e3 * best / len(many)
+        converter = StructureToGraph(
+            cutoff=CUTOFF, max_neighbors=NEIGHBORS, n_jobs=n_jobs
+        )
+        found[n_jobs] = {
+            "graph from StructureArray": wall_ms(
+                lambda c=converter: c.transform(packed), n, repeats=3
+            ),
+            "graph from Structure": wall_ms(
+                lambda c=converter: c.transform(structures), n, repeats=3
+            ),
+        }
     return found
 
 
@@ -116,26 +159,30 @@ def time_pymatgen(structures):
     )
 
 
-def time_peer(python, records):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "structures.json"
+def time_peer(python, folder, records):
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "structures.json"
         path.write_text(json.dumps(records))
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(Path(folder).resolve()) if folder else "",
+        }
         command = [python, "-W", "ignore", PEER_SCRIPT, path, str(REPEATS)]
         command += [str(CUTOFF), str(NEIGHBORS), str(ANGLE_CUTOFF)]
         result = subprocess.run(
             command,
             check=True,
-            cwd=folder,
+            cwd=scratch,
             env=environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
         )
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def report_of(records, peer_python, jobs):
+def report_of(records, options):
     structures = to_structures(records)
+    many = (structures * (1 + options.many // len(structures)))[: options.many]
     report = {
         "structures": len(structures),
         "mean_atoms": float(np.mean([len(s) for s in structures])),
@@ -149,10 +196,18 @@ def report_of(records, peer_python, jobs):
         },
         "cpus": os.cpu_count(),
     }
-    if jobs:
-        report["wall_ms_by_n_jobs"] = time_jobs(structures, jobs)
-    if peer_python:
-        report["alignn"] = time_peer(peer_python, records)
+    if options.device:
+        report["device"] = options.device
+        if options.device.startswith("cuda"):
+            report["device"] = torch.cuda.get_device_name(options.device)
+        report["wall_ms_on_device"] = {
+            len(some): time_device(some, options.device) for some in (structures, many)
+        }
+    if options.n_jobs:
+        report["wall_ms_by_n_jobs"] = time_jobs(many, options.n_jobs)
+    if options.peer_python or options.peer:
+        python = options.peer_python or sys.executable
+        report["alignn"] = time_peer(python, options.peer, records)
     return report
 
 
@@ -177,13 +232,30 @@ def print_table(report):
     print(f"{'':44} ms each  ratio to ours")
     for name, value in rows:
         print(f"{name:44} {value:7.3f}  {value / base:7.2f}")
-    for n_jobs, value in report.get("wall_ms_by_n_jobs", {}).items():
-        print(f"wall time of one of many, n_jobs={n_jobs:<11} {value:7.3f}")
+    print_wall_times(report)
+
+
+def print_wall_times(report):
+    for n, times in report.get("wall_ms_on_device", {}).items():
+        print(f"wall time of one of {n} on {report['device']}")
+        for name, value in times.items():
+            ratio = ""
+            if "alignn" in report and name.startswith("both"):
+                ratio = f"{report['alignn']['graph'] / value:7.1f} times as fast"
+            print(f"  {name:42} {value:7.4f}  {ratio}")
+    for n_jobs, times in report.get("wall_ms_by_n_jobs", {}).items():
+        print(f"wall time of one of many, n_jobs={n_jobs}")
+        for name, value in times.items():
+            print(f"  {name:42} {value:7.4f}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python")
+    parser.add_argument("--peer", metavar="FOLDER")
+    parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--many", type=int, default=5000)
+    parser.add_argument("--device")
     parser.add_argument("--structures", metavar="FILE.json")
     parser.add_argument("--n-jobs", type=int, nargs="+", default=[])
     parser.add_argument("--json", metavar="FILE")
@@ -191,8 +263,8 @@ def main():
     if options.structures:
         records = json.loads(Path(options.structures).read_text())
     else:
-        records = make_records()
-    report = report_of(records, options.peer_python, options.n_jobs)
+        records = make_records(options.n)
+    report = report_of(records, options)
     print_table(report)
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=2))

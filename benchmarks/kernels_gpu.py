@@ -5,7 +5,8 @@
 
 The line graph of crystals with 12 neighbours an atom, width 256. For each kernel and
 tile: median milliseconds, and the fraction of a large copy's bandwidth at which it
-moves the bytes that it has to. Results of every tile are compared with the first's.
+moves the bytes that it has to; the kernels of the backward pass all run, while the
+tile of one is varied. Results of every tile are compared with the first's.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from skmatgnn.nn.ops import kernels
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EDGES, PER_WARP = (1, 2, 4, 8), (256, 512, 1024)
 OPTIONS = ((), (("maxnreg", 128),))
-PROGRAMS = (528, 1056, 2112, 4224)
+WARPS = (1056, 2112, 4224)
+KERNELS = ("forward", "node", "sender", "receiver")
 
 
-def make_calls(batch, dtype, fused):
+def make_calls(batch, dtype, launch):
     """One function a kernel, on inputs as the convolution would make them."""
     graph, device = batch.triplets, batch.displacement.device
     generator = torch.Generator(device).manual_seed(0)
@@ -47,7 +49,7 @@ def make_calls(batch, dtype, fused):
     nodes, edges, mapped = rows(n), rows(m), rows(m)
     both = rows(n, 4 * WIDTH)
     affine = tuple(rows(4, kind=torch.float32).unbind())
-    plan = fused._Plan(  # noqa: SLF001 - the kernels have no other door
+    plan = launch.Plan(
         graph,
         1e-6,
         norm=True,
@@ -58,29 +60,17 @@ def make_calls(batch, dtype, fused):
         edge_eps=1e-5,
     )
     inputs = (plan, nodes, edges, mapped, both, affine)
-    saved = fused.run_forward(*inputs)[2:]
+    saved = launch.run_forward(*inputs)[2:]
     back = (plan, mapped, both, [*saved, *affine], rows(n), rows(m))
-    grad_mapped, grad_both, scaled, _ = fused.run_receivers(*back)
-    last = (graph, mapped, both, grad_mapped, scaled, grad_both)
-
-    def receivers():
-        by_edge, by_node, *others = fused.run_receivers(*back)
-        return by_edge, by_node[:, 2 * WIDTH :], *others
-
-    def senders():
-        fused.run_senders(*last)
-        return (grad_both[:, : 2 * WIDTH],)
-
-    return {
-        "forward": lambda: fused.run_forward(*inputs),
-        "receiver": receivers,
-        "sender": senders,
-    }
+    calls = dict.fromkeys(KERNELS, lambda: launch.run_backward(*back))
+    return calls | {"forward": lambda: launch.run_forward(*inputs)}
 
 
 def floor_seconds(kernel, batch, dtype, bandwidth):
-    name, graph = f"{kernel} kernel", batch.triplets
-    rows = EDGE_ROWS[name] * graph.n_edges + NODE_ROWS[name] * graph.n_nodes
+    names = [kernel] if kernel == "forward" else KERNELS[1:]
+    graph, names = batch.triplets, [f"{name} kernel" for name in names]
+    rows = graph.n_edges * sum(EDGE_ROWS.get(name, 0) for name in names)
+    rows += graph.n_nodes * sum(NODE_ROWS[name] for name in names)
     return rows * WIDTH * dtype.itemsize / bandwidth
 
 
@@ -91,27 +81,27 @@ def flat(outputs):
     return [x.float() for x in tensors if x is not None]
 
 
-def settings(fused):
+def settings(launch):
     """Tiles of which every warp has its share, in the warps that there may be."""
     for edges, per_warp, options in itertools.product(EDGES, PER_WARP, OPTIONS):
-        if per_warp * fused.MAX_WARPS >= edges * WIDTH >= per_warp:
-            yield fused.Tile(edges, per_warp, options)
+        if per_warp * launch.MAX_WARPS >= edges * WIDTH >= per_warp:
+            yield launch.Tile(edges, per_warp, options)
 
 
-def time_kernel(kernel, call, floor, fused):
-    expected, rows, default = flat(call()), [], fused.TILES[kernel]
-    programs = PROGRAMS if kernel == "receiver" else (fused.MAX_PROGRAMS,)
-    before = fused.MAX_PROGRAMS
-    for tile, n_programs in itertools.product(settings(fused), programs):
-        fused.TILES[kernel], fused.MAX_PROGRAMS = tile, n_programs
+def time_kernel(kernel, call, floor, launch):
+    expected, rows, default = flat(call()), [], launch.TILES[kernel]
+    warps = WARPS if kernel in ("node", "sender") else (launch.WARPS_AT_ONCE,)
+    before = launch.WARPS_AT_ONCE
+    for tile, n_warps in itertools.product(settings(launch), warps):
+        launch.TILES[kernel], launch.WARPS_AT_ONCE = tile, n_warps
         pairs = zip(flat(call()), expected, strict=True)
         error = max(float((a - b).norm() / b.norm()) for a, b in pairs)
         seconds = median_seconds(call, 10)
         row = {"kernel": kernel, "edges": tile.edges, "per_warp": tile.per_warp}
-        row |= {"options": dict(tile.options), "programs": n_programs}
+        row |= {"options": dict(tile.options), "warps": n_warps}
         row |= {"ms": 1e3 * seconds, "fraction": floor / seconds, "error": error}
         rows.append(row)
-    fused.TILES[kernel], fused.MAX_PROGRAMS = default, before
+    launch.TILES[kernel], launch.WARPS_AT_ONCE = default, before
     rows.sort(key=lambda row: row["ms"])
     return rows
 
@@ -127,7 +117,7 @@ def main():
         parser.error(f"crystals have {' or '.join(map(str, SUPERCELLS))} atoms")
     if not torch.cuda.is_available():
         sys.exit("kernels_gpu.py needs a CUDA device; torch sees none.")
-    from skmatgnn.nn.ops import fused
+    from skmatgnn.nn.ops import _triton_launch as launch
 
     batch, bandwidth = make_batch(n_crystals, n_atoms, "cuda"), copy_bandwidth()
     print(f"{torch.cuda.get_device_name()}, copy {bandwidth / 1e12:.2f} TB/s")
@@ -135,10 +125,10 @@ def main():
     for precision in options.precisions:
         dtype = DTYPES[precision]
         with kernels("triton"), torch.no_grad():
-            calls = make_calls(batch, dtype, fused)
+            calls = make_calls(batch, dtype, launch)
             for kernel, call in calls.items():
                 floor = floor_seconds(kernel, batch, dtype, bandwidth)
-                rows = time_kernel(kernel, call, floor, fused)
+                rows = time_kernel(kernel, call, floor, launch)
                 report += [row | {"precision": precision} for row in rows]
                 print(f"{precision} {kernel}: floor {1e3 * floor:.3f} ms")
                 for row in (*rows[:5], rows[-1]):

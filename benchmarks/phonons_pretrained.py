@@ -18,18 +18,20 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
+from phonons import error, split
 from phonons import load as load_folds
 from transfer_study import FILES, load, parameters
 
 from skmatgnn import ALIGNNRegressor, DeepEnsembleRegressor, MPTRegressor
 from skmatgnn.preprocessing import merge_properties
 
+SOURCES = tuple(name for name in FILES if name != "PH")
 
-def pretrain(folder, chosen):
+
+def pretrain(folder, sources, chosen):
     datasets = load(folder, quick=False)
-    tested, _ = datasets.pop("PH")
-    parts = [(X, y, name) for name, (X, y) in datasets.items()]
+    tested, _ = datasets["PH"]
+    parts = [(*datasets[name], name) for name in sources]
     table = merge_properties(parts, match="structure", exclude=tested)
     sys.stderr.write(f"{table.report}\n")
     model = MPTRegressor(random_state=0, verbose=True, **chosen)
@@ -44,16 +46,18 @@ def main():
     parser.add_argument("--folds", type=int, nargs="+", default=[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--members", type=int, default=1, help="of an ensemble")
+    parser.add_argument("--inner", type=int, metavar="N", help="as in phonons.py")
+    parser.add_argument("--sources", nargs="+", choices=SOURCES, default=SOURCES)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     chosen = parameters(args.set)
     if args.pretrain:
-        pretrain(args.data, chosen).save(args.model)
+        pretrain(args.data, args.sources, chosen).save(args.model)
         return
     file, target = FILES["PH"]
     X, y, fold = load_folds(args.data / f"{file}.json.gz", target)
     for number in args.folds:
-        test = fold == number
+        train, test = split(fold, number, args.inner)
         for seed in args.seeds:
             start = time.perf_counter()
             model = ALIGNNRegressor(
@@ -63,13 +67,17 @@ def main():
                 model = DeepEnsembleRegressor(
                     model, n_models=args.members, random_state=seed
                 )
-            model.fit(X[~test], y[~test])
+            model.fit(X[train], y[train])
+            seconds = time.perf_counter() - start
+            models = model.estimators_ if args.members > 1 else [model]
             row = {
                 "fold": number,
                 "seed": seed,
-                "mae": round(float(np.abs(model.predict(X[test]) - y[test]).mean()), 3),
+                "n_train": len(train),
+                "mae": error(model, X[test], y[test]),
+                "each": [error(one, X[test], y[test]) for one in models],
                 "members": args.members,
-                "train_s": round(time.perf_counter() - start, 1),
+                "train_s": round(seconds, 1),
                 **chosen,
             }
             sys.stdout.write(json.dumps(row) + "\n")

@@ -1,7 +1,7 @@
 """Time training steps of ALIGNN on a CUDA device, beside alignn's own model.
 
     python benchmarks/step_gpu.py [--json FILE] [--sizes 64x30 ...] [--profile]
-        [--precisions float32 tf32 bfloat16] [--peer FOLDER]
+        [--precisions float32 tf32 bfloat16] [--paths plain fused] [--peer FOLDER]
 
 A step is forward, backward and AdamW of 4+4 layers of width 256, with layer norm, on
 so many crystals of so many atoms; every atom has 12 neighbours and all angles are
@@ -49,17 +49,18 @@ WIDTH = SIZES["paper"][0]["hidden_dim"]
 EDGE_ROWS = {
     "linear map": 2,
     "forward kernel": 3,
-    "receiver kernel": 3,
-    "sender kernel": 2,
+    "sender kernel": 3,
+    "receiver kernel": 1,
     "gradient of the weight": 2,
     "gradient of the input, added to the residual's": 3,
 }
 NODE_ROWS = {
     "linear maps": 6,
     "forward kernel": 8,
-    "receiver kernel": 10,
-    "sender kernel": 5,
-    "gradients of the weights and biases": 11,
+    "node kernel": 6,
+    "sender kernel": 7,
+    "receiver kernel": 1,
+    "gradients of the weights": 5,
     "gradients of the input": 6,
     "their sum with the residual's": 6,
 }
@@ -240,12 +241,25 @@ def compare(size, rows, peer):
     )
 
 
+def compare_paths(row):
+    for what in ("step", "layer"):
+        plain, fused = (
+            row[f"{path} {what}"].get("graph_seconds", np.inf) for path in PATHS
+        )
+        row[f"{what} ratio"] = plain / fused
+    print(
+        f"{row['size']} {row['precision']}: step {row['step ratio']:.2f} times, layer "
+        f"{row['layer ratio']:.2f} times as fast; fused layer at "
+        f"{row['fused layer']['fraction_of_copy']:.2f} of the copy's bandwidth"
+    )
+
+
 def run(size, precision, options, bandwidth):
     n_crystals, n_atoms = map(int, size.split("x"))
     batch = make_batch(n_crystals, n_atoms, DEVICE)
     row = {"size": size, "precision": precision, "triplets": batch.triplets.n_edges}
-    for path, choice in PATHS.items():
-        with kernels(choice):
+    for path in options.paths:
+        with kernels(PATHS[path]):
             for what, make in (("step", make_step), ("layer", make_layer)):
                 functions = make(batch, precision)
                 found = time_both_ways(*functions, options.repeats)
@@ -257,16 +271,8 @@ def run(size, precision, options, bandwidth):
                 show(f"{size} {precision} {path} {what}", found)
                 if options.profile:
                     profile(lambda both=functions: [part() for part in both])
-    for what in ("step", "layer"):
-        plain, fused = (
-            row[f"{path} {what}"].get("graph_seconds", np.inf) for path in PATHS
-        )
-        row[f"{what} ratio"] = plain / fused
-    print(
-        f"{size} {precision}: step {row['step ratio']:.2f} times, layer "
-        f"{row['layer ratio']:.2f} times as fast; fused layer at "
-        f"{row['fused layer']['fraction_of_copy']:.2f} of the copy's bandwidth"
-    )
+    if set(options.paths) == set(PATHS):
+        compare_paths(row)
     return row
 
 
@@ -277,11 +283,14 @@ def main():
     parser.add_argument(
         "--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS
     )
+    parser.add_argument("--paths", nargs="+", choices=PATHS, default=[*PATHS])
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--peer", metavar="FOLDER")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
+    if options.peer and "fused" not in options.paths:
+        parser.error("--peer needs --paths fused")
     if not torch.cuda.is_available():
         sys.exit("step_gpu.py needs a CUDA device; torch sees none.")
     bandwidth = copy_bandwidth()

@@ -14,7 +14,8 @@ from skmatgnn import (
     MODNetRegressor,
 )
 from skmatgnn.datasets import load_formation_energies, make_crystals
-from skmatgnn.graphs import GraphBatch, StructureToGraph
+from skmatgnn.graphs import DeviceGraphs, GraphBatch, StructureToGraph
+from skmatgnn.nets._precision import numerics
 from skmatgnn.nn.ops import gather_senders, segment_sum
 
 pytestmark = [
@@ -86,3 +87,40 @@ def test_segment_ops__on_cuda__equal_cpu_forward_and_backward(crystals):
         results.append((total.detach().cpu(), x.grad.cpu()))
     for on_cpu, on_cuda in zip(*results, strict=True):
         torch.testing.assert_close(on_cuda, on_cpu)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_captured_step__against_the_same_step_run_eagerly__same_gradients(precision):
+    X, y = make_crystals(32, random_state=0, return_X_y=True)
+    model = ALIGNNRegressor(max_epochs=1, random_state=0, precision=precision)
+    net = model.fit(X, y).net_.module_
+    packed = DeviceGraphs(StructureToGraph().fit_transform(X), "cuda")
+    rows = np.arange(16)
+    index, capacity = torch.from_numpy(rows).cuda(), packed.capacity(rows)
+
+    def step(batch):
+        net.zero_grad()
+        with numerics(precision, "cuda"):
+            output = net(batch)[: len(rows)]
+            output.float().square().mean().backward()
+        return output
+
+    def results(output):
+        grads = {name: p.grad.clone() for name, p in net.named_parameters()}
+        return {"output": output.detach().clone(), **grads}
+
+    padded = results(step(packed.take_padded(index, capacity)))
+    exact = results(step(packed.take(rows, index)))
+    net.zero_grad()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        output = step(packed.take_padded(index, capacity))
+    for _ in range(2):
+        graph.replay()
+    found = results(output)
+    tolerance = {"float32": 1e-4, "tf32": 2e-2, "bfloat16": 5e-2}[precision]
+    floor = 1e-2 * max(value.norm() for value in exact.values())
+    for name, value in exact.items():
+        scale = torch.maximum(value.norm(), floor)  # some vanish but for rounding
+        assert (found[name] - padded[name]).norm() < 1e-6 * scale, name
+        assert (found[name] - value).norm() < tolerance * scale, name

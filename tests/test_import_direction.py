@@ -30,7 +30,15 @@ ALLOWED = {
         "__version__",
     },
 }
-WITH_TORCH = ("_batch.py", "_streamed.py", "_upload.py")  # of the graphs
+WITH_TORCH = (  # of the graphs
+    "_batch.py",
+    "_device.py",
+    "_neighbors.py",
+    "_pairs.py",
+    "_streamed.py",
+    "_transformer.py",
+    "_upload.py",
+)
 FORBIDDEN = {
     "graphs": {"skorch"},
     "preprocessing": {"torch", "skorch"},

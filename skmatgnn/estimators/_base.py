@@ -12,7 +12,11 @@ import torch
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._element_table import element_signature, element_table
-from skmatgnn.estimators._net_base import TRAINING_CONSTRAINTS, BaseNetEstimator
+from skmatgnn.estimators._net_base import (
+    DEVICES_CONSTRAINT,
+    TRAINING_CONSTRAINTS,
+    BaseNetEstimator,
+)
 from skmatgnn.estimators._transfer import TRANSFER_CONSTRAINTS
 from skmatgnn.graphs import (
     GraphArray,
@@ -20,6 +24,7 @@ from skmatgnn.graphs import (
     StructureToGraph,
     ensure_graphs,
 )
+from skmatgnn.graphs._device import resolve_device
 from skmatgnn.nets import GraphDataset
 from skmatgnn.nn import ALIGNN
 from skmatgnn.preprocessing import StructureArray
@@ -35,6 +40,7 @@ COMMON_CONSTRAINTS = {
     "norm": [StrOptions({"layer", "batch"})],
     **TRAINING_CONSTRAINTS,
     **TRANSFER_CONSTRAINTS,
+    "n_devices": DEVICES_CONSTRAINT,
     "n_jobs": [Integral, None],
 }
 
@@ -54,11 +60,13 @@ class BaseGraphEstimator(BaseNetEstimator):
         return ensure_crystals(X)
 
     def _to_graphs(self, X: Any, *, reset: bool) -> GraphArray:
+        device = resolve_device(self.device)
         transformer = StructureToGraph(
             cutoff=self._setting("cutoff"),
             max_neighbors=self._setting("max_neighbors"),
             dtype="float64" if self.precision == "float64" else "float32",
             n_jobs=self.n_jobs,
+            device=device if device.startswith("cuda") else "cpu",
             verbose=self.verbose,
         )
         graphs = ensure_graphs(X, transformer)

@@ -77,6 +77,12 @@ random_state : int, RandomState instance or None, default={random_state}
     on the same device gives the same model, bit for bit.
 device : str or torch.device, default={device}
     ``"auto"`` is CUDA if torch sees it, else the CPU.
+n_devices : int or None, default={n_devices}
+    Devices that train together, each a part of every batch, in processes that ``fit``
+    starts: CUDA devices from the first that torch sees, or, with ``device="cpu"``,
+    processes on the CPU. The losses are those of one device to the last digits, with
+    the same ``batch_size``. Callbacks act in every process, and those of the first
+    come back. None is one device, in this process.
 precision : {"auto", "float32", "tf32", "bfloat16", "float64"}, default={precision}
     ``"auto"`` is tf32 matrix products on CUDA and float32 elsewhere.
 warm_start : bool, default={warm_start}

@@ -74,7 +74,7 @@ def _entries(text: str) -> dict[str, str]:
 
 def _training() -> str:
     entries = _entries(TRAINING)
-    for name in ("element_features", "pretrained", "fine_tuning", "head"):
+    for name in ("element_features", "n_devices", "pretrained", "fine_tuning", "head"):
         entries.pop(name, None)
     entries.pop("n_jobs", None)
     for name, text in OF_MODNET.items():

@@ -21,6 +21,7 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.estimators._chunks import CHUNK_SIZE
 from skmatgnn.estimators._transfer import TransferMixin
+from skmatgnn.graphs._device import resolve_device
 from skmatgnn.nets import (
     BestModel,
     CalibrateNorm,
@@ -32,6 +33,7 @@ from skmatgnn.nets import (
     OneCycle,
     ProgressBar,
 )
+from skmatgnn.nets._data_parallel import train
 from skmatgnn.nets._fine_tuning import STRATEGIES
 from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._shared_state import kept_generator
@@ -45,7 +47,13 @@ from skmatgnn.utils.validation import (
     require_usable_weights,
 )
 
-__all__ = ["TRAINING_CONSTRAINTS", "BaseNetEstimator", "Samples", "normalised_weight"]
+__all__ = [
+    "DEVICES_CONSTRAINT",
+    "TRAINING_CONSTRAINTS",
+    "BaseNetEstimator",
+    "Samples",
+    "normalised_weight",
+]
 
 HISTORY = (
     "epoch",
@@ -58,6 +66,7 @@ HISTORY = (
 MAX_SEED = np.iinfo(np.int32).max
 
 
+DEVICES_CONSTRAINT = [Interval(Integral, 1, None, closed="left"), None]
 TRAINING_CONSTRAINTS = {
     "max_epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -172,11 +181,11 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
             self._forget()
         with self._transfer(cold=before is None):
             dataset = self._dataset(X, y, sample_weight, groups)
-            net = self._train(dataset, before, folder)
+            net = self._trained_net(dataset, before, folder)
         self.net_ = net  # only now: what is interrupted at once is not fitted
         return self._finish(dataset)
 
-    def _train(
+    def _trained_net(
         self,
         dataset: DeviceDataset,
         before: dict[str, torch.Tensor] | None,
@@ -187,8 +196,10 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         while True:
             net = self._start_net(dataset, before, size, seeds)
             if folder is not None:
-                net.record = TrainingRecord(folder, type(self).__name__, net, dataset)
-            _, trouble = unless_out_of_memory(partial(net.partial_fit, dataset))
+                name = type(self).__name__
+                n_devices = getattr(self, "n_devices", None) or 1
+                net.record = TrainingRecord(folder, name, net, dataset, n_devices)
+            _, trouble = unless_out_of_memory(partial(self._train, net, dataset))
             net.record = None
             if not trouble:
                 return net
@@ -224,11 +235,14 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         net.train_split = None
         net.calibrate_norm = False
         with net.epochs(1):
-            _, trouble = unless_out_of_memory(partial(net.partial_fit, dataset))
+            _, trouble = unless_out_of_memory(partial(self._train, net, dataset))
         if trouble:
             smaller_batch(net.batch_size, trouble, doing="", may_halve=False)
         self.net_ = net
         return self._finish(dataset)
+
+    def _train(self, net: GraphNet, dataset: DeviceDataset) -> None:
+        train(net, dataset, getattr(self, "n_devices", None))
 
     def _start_net(
         self,
@@ -301,7 +315,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         trained_on: str | None = None,
     ) -> GraphNet:
         """Make a net; ``precision`` is that of a net ``trained_on`` such a device."""
-        device = _resolve_device(self.device)
+        device = resolve_device(self.device)
         if precision is None or torch.device(device).type != trained_on:
             precision = _resolve_precision(self.precision, device)
         hold_out = HoldOut(self.validation_fraction, split_seed)
@@ -401,24 +415,6 @@ def _require_callbacks(callbacks: list) -> list:
                 f"got {describe(given)} at index {index}."
             )
     return callbacks
-
-
-def _resolve_device(device: str | torch.device) -> str:
-    if str(device) == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise InvalidValueError(
-            f"device must be 'auto' or a torch device such as 'cpu' or 'cuda:0'; got "
-            f"{device!r}."
-        ) from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InvalidValueError(
-            f"device={device!r} was asked for, but torch sees no CUDA device. Use "
-            "device='auto', or install a CUDA build of torch."
-        )
-    return str(device)
 
 
 def _resolve_precision(precision: str, device: str) -> str:

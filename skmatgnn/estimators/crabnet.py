@@ -22,6 +22,7 @@ from skmatgnn.estimators._element_table import (
     standardised,
 )
 from skmatgnn.estimators._net_base import (
+    DEVICES_CONSTRAINT,
     TRAINING_CONSTRAINTS,
     BaseNetEstimator,
     Samples,
@@ -64,6 +65,7 @@ class BaseCrabNet(BaseNetEstimator):
             StrOptions({"auto", *LOSSES_WITH_STD, *REGRESSION_LOSSES, "cross_entropy"})
         ],
         **TRAINING_CONSTRAINTS,
+        "n_devices": DEVICES_CONSTRAINT,
         **TRANSFER_CONSTRAINTS,
         "batch_size": [POSITIVE, StrOptions({"auto"})],
     }
@@ -91,6 +93,7 @@ class BaseCrabNet(BaseNetEstimator):
         n_iter_no_change: int = 50,
         random_state: RandomState = None,
         device: str | torch.device = "auto",
+        n_devices: int | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         pretrained: Any = None,
@@ -121,6 +124,7 @@ class BaseCrabNet(BaseNetEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.n_devices = n_devices
         self.precision = precision
         self.warm_start = warm_start
         self.pretrained = pretrained

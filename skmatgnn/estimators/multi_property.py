@@ -164,12 +164,13 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         batch_size: int = 32,
         lr: float = 5e-3,
         lr_schedule: str = "one_cycle",
-        weight_decay: float = 1e-5,
+        weight_decay: float = 0.1,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 50,
         random_state: RandomState = None,
         device: str | torch.device = "auto",
+        n_devices: int | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         pretrained: Any = None,
@@ -213,6 +214,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.n_devices = n_devices
         self.precision = precision
         self.warm_start = warm_start
         self.pretrained = pretrained

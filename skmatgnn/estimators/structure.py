@@ -65,7 +65,7 @@ class BaseALIGNN(BaseGraphEstimator):
         loss: str = "auto",
         max_epochs: int = 100,
         batch_size: int = 32,
-        lr: float = 5e-3,
+        lr: float = 1e-2,
         lr_schedule: str = "one_cycle",
         weight_decay: float = 1e-5,
         early_stopping: bool = False,
@@ -73,6 +73,7 @@ class BaseALIGNN(BaseGraphEstimator):
         n_iter_no_change: int = 50,
         random_state: RandomState = None,
         device: str | torch.device = "auto",
+        n_devices: int | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         pretrained: Any = None,
@@ -107,6 +108,7 @@ class BaseALIGNN(BaseGraphEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.n_devices = n_devices
         self.precision = precision
         self.warm_start = warm_start
         self.pretrained = pretrained
@@ -162,6 +164,7 @@ class BaseCGCNN(BaseGraphEstimator):
         n_iter_no_change: int = 50,
         random_state: RandomState = None,
         device: str | torch.device = "auto",
+        n_devices: int | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         pretrained: Any = None,
@@ -193,6 +196,7 @@ class BaseCGCNN(BaseGraphEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.n_devices = n_devices
         self.precision = precision
         self.warm_start = warm_start
         self.pretrained = pretrained

@@ -125,6 +125,10 @@ class GraphArray(Sequence):
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self._arrays().values())
 
+    def __sizeof__(self) -> int:
+        # dask sends what is large once, and asks for the size by this
+        return object.__sizeof__(self) + self.nbytes
+
     def __repr__(self) -> str:
         return (
             f"GraphArray of {len(self)} graphs, {self.node_ptr[-1]} atoms, "

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from itertools import count, islice
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
@@ -17,16 +19,21 @@ from tqdm.auto import tqdm
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.graphs._array import GraphArray, GraphSettings
-from skmatgnn.graphs._neighbors import Bonds, find_bonds
+from skmatgnn.graphs._device import resolve_device
+from skmatgnn.graphs._neighbors import Edges, find_edges
 from skmatgnn.graphs._writer import GraphWriter
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, fit_context
-from skmatgnn.utils.ragged import order_in_rows, row_pointers
+from skmatgnn.utils.ragged import row_pointers
 
 __all__ = ["StructureToGraph", "ensure_graphs"]
 
 CHUNK = 128  # structures that are built in one vectorised pass
+# On a GPU passes are long, so that it is busy, and bounded by their atoms too.
+GPU_CHUNK, GPU_ATOMS = 2**14, 2**18
+GPU_ITERATOR_CHUNK = 2**10
+MIN_ON_GPU = 64  # structures; fewer are quicker on the CPU
 
 
 class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
@@ -56,7 +63,11 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
     dtype : {"float32", "float64"}, default="float32"
         Precision of the bond vectors.
     n_jobs : int or None, default=None
-        Worker processes; None is one, -1 all cores.
+        Worker processes; None is one, -1 all cores. Not used on a GPU.
+    device : str or torch.device, default="cpu"
+        Where neighbours are searched; "auto" is CUDA where there is one. The graphs
+        are the same, and are returned in the host's memory. Estimators search on
+        the device that they train on.
     verbose : bool, default=False
         Whether to show a progress bar.
 
@@ -90,6 +101,7 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         "shell_tolerance": [Interval(Real, 0, None, closed="left")],
         "dtype": [StrOptions({"float32", "float64"})],
         "n_jobs": [Integral, None],
+        "device": [str, torch.device],
         "verbose": ["verbose"],
     }
 
@@ -102,6 +114,7 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         shell_tolerance: float = 0.01,
         dtype: str = "float32",
         n_jobs: int | None = None,
+        device: str | torch.device = "cpu",
         verbose: bool = False,
     ) -> None:
         self.cutoff = cutoff
@@ -110,6 +123,7 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         self.shell_tolerance = shell_tolerance
         self.dtype = dtype
         self.n_jobs = n_jobs
+        self.device = device
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> Tags:
@@ -188,7 +202,8 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         """
         settings = self._settings()
         structures = StructureArray.from_structures(X)
-        return GraphArray.concatenate(list(self._parts(structures, settings)))
+        parts = list(self._parts(structures, settings))
+        return parts[0] if len(parts) == 1 else GraphArray.concatenate(parts)
 
     def transform_to_file(self, X: Any, path: str | Path) -> GraphArray:
         """Build the graphs and write them to a file, in the memory of a few of them.
@@ -238,11 +253,12 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
     def _parts(
         self, structures: StructureArray | Iterator, settings: GraphSettings
     ) -> Iterator[GraphArray]:
-        tasks = (
-            delayed(_build)(chunk, start, settings, self.dtype)
-            for start, chunk in _chunks(structures)
-        )
-        parts = Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks)
+        device = self._search_device(structures)
+        chunks = _chunks(structures, on_gpu=device != "cpu")
+        build = partial(_build, settings=settings, dtype=self.dtype, device=device)
+        tasks = (delayed(build)(chunk, start) for start, chunk in chunks)
+        n_jobs = self.n_jobs if device == "cpu" else 1
+        parts = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
         total = None if isinstance(structures, Iterator) else len(structures)
         bar = tqdm(
             total=total, desc="graphs", unit="structure", disable=not self.verbose
@@ -252,8 +268,15 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
                 bar.update(len(part))
                 yield part
 
+    def _search_device(self, structures: StructureArray | Iterator) -> str:
+        device = resolve_device(self.device)
+        if isinstance(structures, StructureArray) and len(structures) < MIN_ON_GPU:
+            return "cpu"
+        return device
+
     def _settings(self) -> GraphSettings:
         self._validate_params()  # transform works without fit
+        resolve_device(self.device)
         return GraphSettings(
             cutoff=float(self.cutoff),
             max_neighbors=self.max_neighbors and int(self.max_neighbors),
@@ -299,58 +322,70 @@ def _holds_graphs(X: Any) -> bool:
 
 
 def _chunks(
-    structures: StructureArray | Iterator,
+    structures: StructureArray | Iterator, *, on_gpu: bool
 ) -> Iterator[tuple[int, StructureArray]]:
     """Cut structures into chunks, each with the index of its first."""
     if isinstance(structures, StructureArray):
-        for start in range(0, len(structures), CHUNK):
-            yield start, structures[start : start + CHUNK]
+        yield from _slices(structures, on_gpu=on_gpu)
         return
-    for start in count(0, CHUNK):
-        items = list(islice(structures, CHUNK))
+    size = GPU_ITERATOR_CHUNK if on_gpu else CHUNK
+    for start in count(0, size):
+        items = list(islice(structures, size))
         if not items:
             return
         yield start, StructureArray.from_structures(items, first_index=start)
 
 
+def _slices(
+    structures: StructureArray, *, on_gpu: bool
+) -> Iterator[tuple[int, StructureArray]]:
+    start, ptr = 0, structures.atom_ptr
+    while start < len(structures):
+        stop = start + CHUNK
+        if on_gpu:
+            full = np.searchsorted(ptr, ptr[start] + GPU_ATOMS, side="right") - 1
+            stop = min(start + GPU_CHUNK, max(start + 1, int(full)))
+        yield start, structures[start:stop]
+        start = stop
+
+
 def _build(
-    structures: StructureArray, first_index: int, settings: GraphSettings, dtype: str
+    structures: StructureArray,
+    first_index: int,
+    *,
+    settings: GraphSettings,
+    dtype: str,
+    device: str,
 ) -> GraphArray:
-    bonds = find_bonds(
+    edges = find_edges(
         structures,
         cutoff=settings.cutoff,
         max_neighbors=settings.max_neighbors,
         shell_tolerance=settings.shell_tolerance,
         first_index=first_index,
+        device=device,
     )
-    return _pack(structures, bonds, settings, dtype)
+    return _pack(structures, edges, settings, dtype)
 
 
 def _pack(
-    structures: StructureArray, bonds: Bonds, settings: GraphSettings, dtype: str
+    structures: StructureArray, edges: Edges, settings: GraphSettings, dtype: str
 ) -> GraphArray:
-    n_bonds, n_atoms = len(bonds), structures.atom_ptr[-1]
-    receiver = np.concatenate([bonds.first, bonds.second])
-    sender = np.concatenate([bonds.second, bonds.first])
-    length = np.concatenate([bonds.length, bonds.length])
-    order = order_in_rows(receiver, length)
-    place = np.empty_like(order)
-    place[order] = np.arange(2 * n_bonds)
-    opposite = (order + n_bonds) % (2 * n_bonds) if n_bonds else order
-    receiver = receiver[order]
-    edge_ptr = row_pointers(np.bincount(receiver, minlength=n_atoms))
-
-    owner = np.repeat(np.arange(len(structures)), structures.n_atoms)
-    first_atom = structures.atom_ptr[:-1]
-    graph = owner[receiver]
-    vector = np.concatenate([bonds.vector, -bonds.vector])[order]
+    device = edges.receiver.device
+    n_atoms = structures.n_atoms
+    degree = torch.bincount(edges.receiver, minlength=int(n_atoms.sum()))
+    edge_ptr = row_pointers(degree.cpu().numpy())
+    starts = np.stack([structures.atom_ptr[:-1], edge_ptr[structures.atom_ptr[:-1]]])
+    starts = torch.from_numpy(np.repeat(starts, n_atoms, axis=1)).to(device)
+    first_atom, first_edge = (x.index_select(0, edges.receiver) for x in starts)
+    vector = torch.stack(edges.vector, dim=1).to(getattr(torch, dtype))
     return GraphArray(
         node_ptr=structures.atom_ptr,
         atomic_numbers=structures.atomic_numbers,
         edge_ptr=edge_ptr,
         bond_count=np.diff(edge_ptr).astype(np.int32),
-        sender=(sender[order] - first_atom[graph]).astype(np.int32),
-        reverse=(place[opposite] - edge_ptr[first_atom[graph]]).astype(np.int32),
-        displacement=vector.astype(dtype),
+        sender=(edges.sender - first_atom).int().cpu().numpy(),
+        reverse=(edges.reverse - first_edge).int().cpu().numpy(),
+        displacement=vector.cpu().numpy(),
         settings=settings,
     ).with_three_body_cutoff(settings.three_body_cutoff)

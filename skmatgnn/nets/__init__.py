@@ -8,6 +8,7 @@ from skmatgnn.nets._callbacks import (
     OneCycle,
     ProgressBar,
 )
+from skmatgnn.nets._data_parallel import TrainingProcessError
 from skmatgnn.nets._dataset import (
     DeviceDataset,
     GraphDataset,
@@ -42,5 +43,6 @@ __all__ = [
     "TableDataset",
     "TokenDataset",
     "TrainingInterruptedWarning",
+    "TrainingProcessError",
     "TrainingStateWarning",
 ]

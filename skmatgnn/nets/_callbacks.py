@@ -306,6 +306,8 @@ class GradualUnfreezing(Callback):
 class ProgressBar(Callback):
     """A tqdm bar over epochs with the current losses."""
 
+    first_process_only = True  # of several that train together
+
     def on_train_begin(self, net: GraphNet, **_: Any) -> None:
         """Start without a bar: the number of epochs is not known yet.
 

@@ -42,6 +42,15 @@ class Labels:
     target: Tensor | None
     weight: Tensor | None
 
+    def n_known(self) -> Tensor:
+        """Count the known targets, over which a loss is a mean.
+
+        Returns
+        -------
+        Tensor of shape (), int64
+        """
+        return self.target.isfinite().sum()
+
 
 Batch = tuple[Any, Labels]
 
@@ -113,6 +122,17 @@ class DeviceDataset(Dataset, ABC):
             Where samples were merged, the first of each; ``origin`` has them.
         """
         return rows if self.origin is None else self.origin[rows]
+
+    def unpacked(self) -> Self:
+        """Get the same dataset without what it has on devices.
+
+        Returns
+        -------
+        DeviceDataset
+        """
+        whole = self.subset(np.arange(len(self)))
+        whole._on_device = {}  # noqa: SLF001
+        return whole
 
     def pack(self, device: torch.device | str, dtype: torch.dtype) -> PackedDataset:
         """Put everything on a device, once.

@@ -18,6 +18,7 @@ from skmatgnn.nets._dataset import DeviceDataset, GraphIterator, Labels
 from skmatgnn.nets._fine_tuning import FineTuning, freeze_blocks, rate_factors
 from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._precision import module_dtype, numerics
+from skmatgnn.nets._ranks import Ranks, iterator_class, over_ranks, together
 from skmatgnn.nets._replay import (
     ReplayedBatch,
     ReplayIterator,
@@ -66,6 +67,8 @@ class GraphNet(NeuralNet):
     Losses are summed on the device and read once an epoch, so ``history`` has the
     losses of epochs and not of batches.
     """
+
+    ranks_: Ranks | None = None  # the processes, while several train together
 
     def __init__(
         self,
@@ -187,7 +190,7 @@ class GraphNet(NeuralNet):
         -------
         GraphIterator
         """
-        return GraphIterator(
+        return iterator_class(self)(
             dataset,
             self.batch_size,
             self.device,
@@ -223,14 +226,19 @@ class GraphNet(NeuralNet):
         X : object
             Ignored.
         training : bool
-            Ignored.
+            Ignored, but where several processes train together.
 
         Returns
         -------
         Tensor of shape ()
+            The sum over the known values in place of their mean where several
+            processes train together: they know later how many there are in all.
         """
         outputs = y_pred[: len(y_true.target)]  # without a graph of padding
-        return self.criterion_(outputs.to(y_true.target.dtype), y_true)
+        loss = self.criterion_(outputs.to(y_true.target.dtype), y_true)
+        if training and self.ranks_ is not None:
+            return loss * y_true.n_known()
+        return loss
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Compute loss and gradients of a batch, or replay their computation.
@@ -248,8 +256,12 @@ class GraphNet(NeuralNet):
             ``loss`` and ``y_pred``.
         """
         if isinstance(batch, ReplayedBatch):
-            return batch.run()
-        return super().train_step_single(batch, **fit_params)
+            step = batch.run()
+        else:
+            step = super().train_step_single(batch, **fit_params)
+        if self.ranks_ is None:
+            return step
+        return self.ranks_.average(self.module_.parameters(), step, batch[1].n_known())
 
     def partial_fit(
         self, X: DeviceDataset, y: Any = None, classes: Any = None, **fit_params: Any
@@ -284,7 +296,9 @@ class GraphNet(NeuralNet):
         try:
             recalled = None if self.record is None else self.record.recall(self)
             self.n_recalled_ = len(self.history) if recalled else 0
-            if recalled != "finished":
+            if recalled == "finished":
+                self.ranks_ = None
+            else:
                 self.fit_loop(X, y, **fit_params)
         finally:
             self.notify("on_train_end", X=X, y=y)
@@ -321,7 +335,7 @@ class GraphNet(NeuralNet):
         train, valid = self.get_split_datasets(X, y)
         n_before = len(self.history) - self.n_recalled_
         try:
-            with self.numerics(), own_stream(self.device):
+            with self.numerics(), own_stream(self.device), together(self):
                 self.completed_ = self._run_epochs(train, valid)
         except KeyboardInterrupt:
             if len(self.history) > n_before and "dur" not in self.history[-1]:
@@ -408,16 +422,17 @@ class GraphNet(NeuralNet):
         if iterator is None:
             return
         total: Tensor | float = 0.0
-        n_known: Tensor | int = 0
+        n_values: Tensor | int = 0
         losses = []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            known = batch[1].target.isfinite().sum()  # what the loss is a mean over
+            known = batch[1].n_known()
             losses.append(step["loss"].detach() * known)
-            total, n_known = total + losses[-1], n_known + known
+            total, n_values = total + losses[-1], n_values + known
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        mean = float(total) / max(int(n_known), 1)
+        loss, known = over_ranks(self, total, n_values)
+        mean = float(loss) / max(int(known), 1)
         self.history.record(f"{prefix}_loss", mean)
         if training and not np.isfinite(mean):
             self.bad_step_ = locate(losses, iterator)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,7 @@ __all__ = ["StructureArray"]
 
 MIN_VOLUME_PER_ATOM = 1e-2  # Angstrom^3; an H atom in a metal takes about 2
 MAX_ATOMIC_NUMBER = 118
+BLOCK = 256  # structures that are unpacked at a time, so that caches hold them
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,6 +83,11 @@ class StructureArray(Sequence):
     def n_atoms(self) -> np.ndarray:
         """Atoms in each structure."""
         return np.diff(self.atom_ptr)
+
+    def __sizeof__(self) -> int:
+        # dask sends what is large once, and asks for the size by this
+        sizes = (getattr(value, "nbytes", 0) for value in vars(self).values())
+        return object.__sizeof__(self) + sum(sizes)
 
     def __repr__(self) -> str:
         return f"StructureArray of {len(self)} structures, {self.atom_ptr[-1]} atoms"
@@ -151,15 +159,12 @@ class StructureArray(Sequence):
                 raise InvalidValueError("X is empty; at least one structure is needed.")
             return X
         items = ensure_object_array(X, what="structures", single=_single_types())
-        parts = [_unpack(item, i) for i, item in enumerate(items, first_index)]
-        lattices, pbc, numbers, coords = (list(column) for column in zip(*parts))  # noqa: B905
-        packed = cls(
-            np.array(lattices, dtype=np.float64).reshape(-1, 3, 3),
-            np.array(pbc, dtype=bool).reshape(-1, 3),
-            row_pointers(np.array([len(part) for part in numbers])),
-            np.concatenate(numbers).astype(np.uint8),
-            np.concatenate(coords).astype(np.float64).reshape(-1, 3),
-        )
+        parts = [
+            _pack(items[start : start + BLOCK], first_index + start)
+            for start in range(0, len(items), BLOCK)
+        ]
+        lattices, pbc, n_atoms, numbers, coords = map(np.concatenate, zip(*parts))  # noqa: B905
+        packed = cls(lattices, pbc, row_pointers(n_atoms), numbers, coords)
         _require_finite(packed, first_index)
         _require_volume(packed, first_index)
         return packed
@@ -169,6 +174,59 @@ def _single_types() -> tuple[type, ...]:
     from pymatgen.core.structure import SiteCollection
 
     return (SiteCollection, str, bytes, dict)
+
+
+def _pack(items: np.ndarray, first_index: int) -> tuple[np.ndarray, ...]:
+    """Lattices, periodic directions, numbers of atoms, elements and coordinates."""
+    columns = _columns_of_ordered(items)
+    if columns is None:
+        parts = [_unpack(item, i) for i, item in enumerate(items, first_index)]
+        lattices, pbc, numbers, coords = (list(column) for column in zip(*parts))  # noqa: B905
+        n_atoms = [len(part) for part in numbers]
+        columns = lattices, pbc, n_atoms, np.concatenate(numbers), coords
+    lattices, pbc, n_atoms, numbers, coords = columns
+    return (
+        np.array(lattices, dtype=np.float64).reshape(-1, 3, 3),
+        np.array(pbc, dtype=bool).reshape(-1, 3),
+        np.array(n_atoms),
+        np.asarray(numbers, dtype=np.uint8),
+        np.concatenate(coords, dtype=np.float64).reshape(-1, 3),
+    )
+
+
+def _columns_of_ordered(items: np.ndarray) -> tuple[Any, ...] | None:
+    """Read pymatgen's structures without Python code for each site.
+
+    None if an item is anything else, or is at fault.
+    """
+    from pymatgen.core import Element, IStructure, Species
+
+    if not all(isinstance(item, IStructure) for item in items):
+        return None
+    sites_of = [item.sites for item in items]
+    n_atoms = [len(sites) for sites in sites_of]
+    sites = list(chain.from_iterable(sites_of))
+    species = list(map(attrgetter("species"), sites))
+    if (
+        0 in n_atoms
+        or set(map(len, species)) != {1}
+        or set(map(attrgetter("num_atoms"), species)) != {1}
+    ):
+        return None
+    elements = list(map(next, map(iter, species)))
+    if not {Element, Species}.issuperset(map(type, elements)):
+        return None
+    numbers = list(map(attrgetter("Z"), elements))
+    if max(numbers) > MAX_ATOMIC_NUMBER or min(numbers) < 1:
+        return None
+    lattices = [item.lattice for item in items]
+    return (
+        [lattice.matrix for lattice in lattices],
+        [lattice.pbc for lattice in lattices],
+        n_atoms,
+        numbers,
+        list(map(attrgetter("frac_coords"), sites)),
+    )
 
 
 def _unpack(item: Any, index: int) -> tuple[Any, Any, Any, Any]:

@@ -8,7 +8,13 @@ import numpy as np
 
 from skmatgnn.errors import InvalidTypeError
 
-__all__ = ["ensure_row_index", "order_in_rows", "ragged_indices", "row_pointers"]
+__all__ = [
+    "ensure_row_index",
+    "order_in_rows",
+    "order_of_integers",
+    "ragged_indices",
+    "row_pointers",
+]
 
 
 def row_pointers(lengths: np.ndarray) -> np.ndarray:
@@ -87,6 +93,31 @@ def order_in_rows(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
     highest = int(rows.max(initial=0))
     for shift in range(0, highest.bit_length(), 16):
         order = order[_order_by_word(rows[order], shift)]
+    return order
+
+
+def order_of_integers(values: np.ndarray) -> np.ndarray:
+    """Sort integers; equal ones keep their order.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,), int64
+        Not negative.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmatgnn.utils.ragged import order_of_integers
+    >>> order_of_integers(np.array([70000, 3, 70000])).tolist()
+    [1, 0, 2]
+    """
+    order = _order_by_word(values, 0)
+    for shift in range(16, int(values.max(initial=0)).bit_length(), 16):
+        order = order[_order_by_word(values[order], shift)]
     return order
 
 

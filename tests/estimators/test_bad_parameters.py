@@ -40,6 +40,7 @@ BAD_PARAMETERS = {
     "checkpoint_dir": [3, b"states", ["states"]],
     "callbacks": ["all", 3, {}],
     "net_params": [[], "optimizer"],
+    "n_devices": [0, -1, 1.5, "all"],
     "n_jobs": [1.5, "all"],
     "verbose": ["loud", None],
     "loss": ["mae", None],

@@ -6,6 +6,8 @@ property predictions", npj Comput. Mater. 7, 185 (2021).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from torch import Tensor, nn
 
 from skmatgnn.nn._blocks import Block
@@ -16,7 +18,13 @@ from skmatgnn.nn.layers import (
     GaussianBasis,
     NormedLinear,
 )
-from skmatgnn.nn.ops import is_layer_norm, segment_mean, use_kernels
+from skmatgnn.nn.ops import (
+    PackedMaps,
+    is_layer_norm,
+    pack_maps,
+    segment_mean,
+    use_kernels,
+)
 
 __all__ = ["ALIGNN", "ALIGNNLayer"]
 
@@ -50,7 +58,12 @@ class ALIGNNLayer(nn.Module):
         )
 
     def forward(
-        self, atoms: Tensor, edges: Tensor, angles: Tensor, batch: GraphInput
+        self,
+        atoms: Tensor,
+        edges: Tensor,
+        angles: Tensor,
+        batch: GraphInput,
+        packed: Sequence[PackedMaps | None] = (None, None),
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Update.
 
@@ -60,14 +73,16 @@ class ALIGNNLayer(nn.Module):
         edges : Tensor of shape (n_edges, dim)
         angles : Tensor of shape (n_triplets, dim)
         batch : GraphInput
+        packed : sequence of 2
+            Of :func:`skmatgnn.nn.ops.pack_maps` for both updates.
 
         Returns
         -------
         atoms, edges, angles : Tensor
             Of the same shapes.
         """
-        atoms, edges = self.node_update(atoms, edges, batch.edges)
-        edges, angles = self.edge_update(edges, angles, batch.triplets)
+        atoms, edges = self.node_update(atoms, edges, batch.edges, packed[0])
+        edges, angles = self.edge_update(edges, angles, batch.triplets, packed[1])
         return atoms, edges, angles
 
 
@@ -186,6 +201,12 @@ class ALIGNN(nn.Module):
             depth += 1
         return [*found, Block("head", "head", depth)]
 
+    def _convs(self) -> Iterator[EdgeGatedConv]:
+        for layer in self.alignn_layers:
+            yield layer.node_update
+            yield layer.edge_update
+        yield from self.gcn_layers
+
     def embed(self, batch: GraphInput) -> Tensor:
         """Compute the pooled graph features that the head reads.
 
@@ -199,13 +220,15 @@ class ALIGNN(nn.Module):
         """
         atoms = self.atom_embedding(self.elements(batch.atomic_numbers))
         edges = self.edge_embedding(batch.displacement.norm(dim=1))
+        packed = iter(pack_maps([conv.maps for conv in self._convs()]))
         if self.alignn_layers:
             cosines = bond_cosines(batch.displacement, batch.triplets)
             angles = self.angle_embedding(cosines)
             for layer in self.alignn_layers:
-                atoms, edges, angles = layer(atoms, edges, angles, batch)
+                pair = (next(packed), next(packed))
+                atoms, edges, angles = layer(atoms, edges, angles, batch, pair)
         for conv in self.gcn_layers:
-            atoms, edges = conv(atoms, edges, batch.edges)
+            atoms, edges = conv(atoms, edges, batch.edges, next(packed))
         return segment_mean(atoms, batch.node_ptr, batch.node_graph)
 
     def forward(self, batch: GraphInput) -> Tensor:

@@ -9,7 +9,7 @@ where :func:`kernels` says.
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
 from skmatgnn.nn.ops._choice import kernels, use_kernels
-from skmatgnn.nn.ops._edge_gated import edge_gated_update
+from skmatgnn.nn.ops._edge_gated import PackedMaps, edge_gated_update, pack_maps
 from skmatgnn.nn.ops._norm_silu import is_layer_norm, norm_silu
 from skmatgnn.nn.ops.reference import (
     gather_receivers,
@@ -21,12 +21,14 @@ from skmatgnn.nn.ops.reference import (
 __all__ = [
     "Adjacency",
     "LineGraph",
+    "PackedMaps",
     "edge_gated_update",
     "gather_receivers",
     "gather_senders",
     "is_layer_norm",
     "kernels",
     "norm_silu",
+    "pack_maps",
     "segment_mean",
     "segment_sum",
     "use_kernels",

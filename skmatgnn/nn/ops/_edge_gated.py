@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,7 +12,38 @@ from skmatgnn.nn.ops._adjacency import Adjacency
 from skmatgnn.nn.ops._choice import use_kernels
 from skmatgnn.nn.ops.reference import gather_receivers, gather_senders, segment_sum
 
-__all__ = ["edge_gated_update"]
+__all__ = ["PackedMaps", "edge_gated_update", "pack_maps"]
+
+PackedMaps = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def pack_maps(
+    maps: Sequence[tuple[nn.Linear, nn.Linear, nn.Linear]],
+) -> Sequence[PackedMaps | None]:
+    """Copy the weights of convolutions for the fused kernels, in one go.
+
+    Parameters
+    ----------
+    maps : sequence of tuples of 3 torch.nn.Linear
+        Of senders, receivers and edges, for each convolution.
+
+    Returns
+    -------
+    sequence of tuple or None
+        What :func:`edge_gated_update` takes as ``packed``, in the format of autocast,
+        if it is on; None where plain torch computes.
+    """
+    edge_maps = [parts[-1] for parts in maps]
+    if not edge_maps or not all(
+        use_kernels(m.weight, m.in_features) for m in edge_maps
+    ):
+        return [None] * len(maps)
+    from skmatgnn.nn.ops import fused
+
+    return fused.pack_maps(
+        [[*(m.weight for m in parts), *(m.bias for m in parts)] for parts in maps],
+        fused.stored_dtype(edge_maps[0].weight),
+    )
 
 
 def edge_gated_update(
@@ -25,6 +58,7 @@ def edge_gated_update(
     edge_norm: nn.Module | None,
     eps: float,
     edge_messages: bool,
+    packed: PackedMaps | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Map, gate, sum over neighbours, normalise, activate, add to nodes and edges.
 
@@ -53,6 +87,8 @@ def edge_gated_update(
         Added to the sum of the gates.
     edge_messages : bool
         Whether the logits are added to the messages.
+    packed : tuple of 4 Tensor, optional
+        The maps' weights as :func:`pack_maps` copied them just before.
 
     Returns
     -------
@@ -63,22 +99,20 @@ def edge_gated_update(
     --------
     skmatgnn.nn.layers.EdgeGatedConv : The equations.
     """
+    options = {
+        "sender_map": sender_map,
+        "receiver_map": receiver_map,
+        "edge_map": edge_map,
+        "node_norm": node_norm,
+        "edge_norm": edge_norm,
+        "eps": eps,
+        "edge_messages": edge_messages,
+    }
     if use_kernels(edge_map.weight, nodes.shape[1]):
-        from skmatgnn.nn.ops.fused import fused_update as compute
-    else:
-        compute = _reference_update
-    return compute(
-        nodes,
-        edges,
-        graph,
-        sender_map=sender_map,
-        receiver_map=receiver_map,
-        edge_map=edge_map,
-        node_norm=node_norm,
-        edge_norm=edge_norm,
-        eps=eps,
-        edge_messages=edge_messages,
-    )
+        from skmatgnn.nn.ops.fused import fused_update
+
+        return fused_update(nodes, edges, graph, **options, packed=packed)
+    return _reference_update(nodes, edges, graph, **options)
 
 
 def _reference_update(

@@ -1,7 +1,8 @@
-"""The backward kernels of the edge-gated convolution, both without atomics.
+"""The backward kernels of the edge-gated convolution, all without atomics.
 
-Logits and gates are computed again from what the forward pass read. Edges are summed
-by receiver, then, with the gradients of the logits that this wrote, by sender.
+First nodes, row by row; then edges in the order of their senders, whose sums stay in
+registers; then the gradients of the logits, which that wrote, are summed by receiver.
+Logits and gates are computed again from what the forward pass read.
 """
 
 from __future__ import annotations
@@ -11,167 +12,75 @@ import triton.language as tl
 
 from skmatgnn.nn.ops._triton_parts import (
     clear_padding,
-    load_sources,
+    load_raw,
     load_tile,
     norm_silu_backward,
+    normalised_silu_backward,
+    sigmoid,
 )
 
-__all__ = ["receiver_kernel", "sender_kernel"]
+__all__ = ["column_sum_kernel", "node_kernel", "receiver_kernel", "sender_kernel"]
 
 
 @triton.jit
-def receiver_kernel(
-    mapped,
+def node_kernel(
     both,
-    ptr,
-    sender,
     node_weight,
     node_bias,
-    edge_weight,
-    edge_bias,
     ratio,
     inverse,
     grad_nodes,
-    grad_edges,
-    grad_mapped,
     grad_both,
     scaled,
     partial,
     n_nodes,
-    n_edges,
+    eps,
     node_eps,
-    edge_eps,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
     NORM: tl.constexpr,
-    EDGES: tl.constexpr,
-    MESSAGES: tl.constexpr,
-    CONSECUTIVE: tl.constexpr,
 ):
-    """Gradients by logits and by the two rows of each receiver.
+    """Gradients by each node's update, and by its numerator, which is ``scaled``.
 
-    ``scaled`` is the gradient of each node's numerator, which the sender kernel
-    reads. A program takes every so many-th node and writes one row of ``partial``:
-    its share of the gradients of the node norm's weight and bias and the edge norm's.
+    A program takes every so many-th tile of nodes and writes one row of ``partial``:
+    its share of the sums of the gradients of the messages' bias, the updates' bias,
+    and the norm's weight and bias.
     """
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    by_weight = tl.zeros([1, BLOCK_D], dtype=tl.float32)
-    by_bias = tl.zeros([1, BLOCK_D], dtype=tl.float32)
-    by_edge_weight = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    by_edge_bias = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    first = tl.program_id(0).to(tl.int64)  # so that no offset overflows
-    for node in range(first, n_nodes, tl.num_programs(0)):
-        mean = load_tile(ratio + node * D, cols, keep)
-        grad = load_tile(grad_nodes + node * D, cols, keep)
+    by_message = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    by_update = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    if NORM:
+        by_weight = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+        by_bias = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+        weight = load_tile(node_weight, cols, keep)
+        bias = load_tile(node_bias, cols, keep)
+    first = tl.program_id(0).to(tl.int64) * BLOCK_E  # so that no offset overflows
+    for start in range(first, n_nodes, tl.num_programs(0) * BLOCK_E):
+        node = start + tl.arange(0, BLOCK_E)[:, None]
+        mask = (node < n_nodes) & keep
+        own, wide = node * D + cols, node * (4 * D) + 3 * D + cols
+        grad = load_tile(grad_nodes, own, mask)
         if NORM:
-            update = load_tile(both + node * 4 * D + 3 * D, cols, keep) + mean
-            weight = load_tile(node_weight, cols, keep)
-            bias = load_tile(node_bias, cols, keep)
+            update = load_tile(both, wide, mask) + load_tile(ratio, own, mask)
             grad, of_weight, of_bias = norm_silu_backward(
                 update, grad, keep, weight, bias, node_eps, D
             )
             by_weight += of_weight
             by_bias += of_bias
-        rows = grad_both + node * 4 * D + 2 * D + cols
-        tl.store(rows + D, grad, mask=keep)
-        grad *= load_tile(inverse + node * D, cols, keep)
-        tl.store(scaled + node * D + cols, grad, mask=keep)
-        begin = tl.load(ptr + node)
-        degree = (tl.load(ptr + node + 1) - begin).to(tl.int32)
-        by_gate, by_edge_weight, by_edge_bias = _segment(
-            mapped + begin * D,
-            both,
-            sender + begin,
-            grad_edges + begin * D if EDGES else None,
-            grad_mapped + begin * D,
-            load_tile(both + node * 4 * D + 2 * D, cols, keep),
-            edge_weight,
-            edge_bias,
-            mean,
-            grad,
-            by_edge_weight,
-            by_edge_bias,
-            degree,
-            edge_eps,
-            D,
-            BLOCK_D,
-            BLOCK_E,
-            NORM,
-            EDGES,
-            MESSAGES,
-            CONSECUTIVE,
-        )
-        tl.store(rows, by_gate, mask=keep)
-    clear_padding(grad_mapped, tl.load(ptr + n_nodes), n_edges, D, BLOCK_D)
+        by_update += grad
+        tl.store(grad_both + wide, grad, mask=mask)
+        share = grad * load_tile(inverse, own, mask)
+        tl.store(scaled + own, share, mask=mask)
+        # of its edges: the gates' sum, which is 1 / inverse - eps, times that
+        by_message += grad - eps * share
+    out = partial + tl.program_id(0) * (4 if NORM else 2) * D + cols
+    tl.store(out, tl.sum(by_message, axis=0)[None, :], mask=keep)
+    tl.store(out + D, tl.sum(by_update, axis=0)[None, :], mask=keep)
     if NORM:
-        out = partial + tl.program_id(0) * 4 * D + cols
-        tl.store(out, by_weight, mask=keep)
-        tl.store(out + D, by_bias, mask=keep)
-        tl.store(out + 2 * D, tl.sum(by_edge_weight, axis=0)[None, :], mask=keep)
-        tl.store(out + 3 * D, tl.sum(by_edge_bias, axis=0)[None, :], mask=keep)
-
-
-@triton.jit
-def _segment(
-    mapped,
-    both,
-    sender,
-    grad_edges,
-    grad_mapped,
-    gate_i,
-    edge_weight,
-    edge_bias,
-    mean,
-    scaled,
-    by_edge_weight,
-    by_edge_bias,
-    degree,
-    edge_eps,
-    D: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    BLOCK_E: tl.constexpr,
-    NORM: tl.constexpr,
-    EDGES: tl.constexpr,
-    MESSAGES: tl.constexpr,
-    CONSECUTIVE: tl.constexpr,
-):
-    """Gradients by the logits of the edges into one node, and their sum."""
-    cols = tl.arange(0, BLOCK_D)[None, :]
-    keep = cols < D
-    if EDGES and NORM:
-        weight = load_tile(edge_weight, cols, keep)
-        bias = load_tile(edge_bias, cols, keep)
-    total = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    for start in range(0, degree, BLOCK_E):
-        row = start + tl.arange(0, BLOCK_E)
-        inside = row < degree
-        mask = inside[:, None] & keep
-        source = load_sources(sender, row, inside, CONSECUTIVE)
-        own = row[:, None] * D + cols
-        gathered = source[:, None] * (4 * D) + cols
-        logits = load_tile(mapped, own, mask) + gate_i
-        logits += load_tile(both, gathered, mask)
-        message = load_tile(both + D, gathered, mask)
-        if MESSAGES:
-            message += logits
-        gate = tl.sigmoid(logits)
-        grad = scaled * gate * (1.0 - gate) * (message - mean)
-        if MESSAGES:
-            grad += scaled * gate
-        if EDGES:
-            outer = load_tile(grad_edges, own, mask)
-            if NORM:
-                outer, of_weight, of_bias = norm_silu_backward(
-                    logits, outer, keep, weight, bias, edge_eps, D
-                )
-                by_edge_weight += of_weight
-                by_edge_bias += of_bias
-            grad += outer
-        tl.store(grad_mapped + own, grad, mask=mask)
-        total += tl.where(mask, grad, 0.0)
-    return tl.sum(total, axis=0)[None, :], by_edge_weight, by_edge_bias
+        tl.store(out + 2 * D, tl.sum(by_weight, axis=0)[None, :], mask=keep)
+        tl.store(out + 3 * D, tl.sum(by_bias, axis=0)[None, :], mask=keep)
 
 
 @triton.jit
@@ -181,34 +90,213 @@ def sender_kernel(
     ptr,
     by_sender,
     receiver,
-    grad_mapped,
+    edge_weight,
+    edge_bias,
+    moments,
+    ratio,
     scaled,
+    grad_edges,
+    grad_mapped,
+    grad_both,
+    partial,
+    n_nodes,
+    n_edges,
+    D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    NORM: tl.constexpr,
+    EDGES: tl.constexpr,
+    MESSAGES: tl.constexpr,
+):
+    """Gradients by logits, and by the gate and the message that each sender sends.
+
+    A program takes a range of senders, since neighbours send to the same receivers,
+    and writes one row of ``partial``: its share of the sums of the gradients of the
+    gates' bias, and the edge norm's weight and bias.
+    """
+    cols = tl.arange(0, BLOCK_D)[None, :]
+    keep = cols < D
+    of_all = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    by_weight = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    by_bias = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    weight = load_tile(edge_weight, cols, keep) if EDGES and NORM else 0.0
+    bias = load_tile(edge_bias, cols, keep) if EDGES and NORM else 0.0
+    share = tl.cdiv(n_nodes, tl.num_programs(0))
+    first = tl.program_id(0).to(tl.int64) * share  # so that no offset overflows
+    for node in range(first, tl.minimum(first + share, n_nodes)):
+        by_gate, by_message, by_weight, by_bias = _sent(
+            mapped,
+            both,
+            by_sender,
+            receiver,
+            moments,
+            ratio,
+            scaled,
+            grad_edges,
+            grad_mapped,
+            tl.load(ptr + node),
+            tl.load(ptr + node + 1),
+            load_tile(both + node * 4 * D, cols, keep),
+            load_tile(both + node * 4 * D + D, cols, keep),
+            weight,
+            bias,
+            by_weight,
+            by_bias,
+            D,
+            BLOCK_D,
+            BLOCK_E,
+            NORM,
+            EDGES,
+            MESSAGES,
+        )
+        of_all += by_gate
+        out = grad_both + node * 4 * D + cols
+        tl.store(out, tl.sum(by_gate, axis=0)[None, :], mask=keep)
+        tl.store(out + D, tl.sum(by_message, axis=0)[None, :], mask=keep)
+    clear_padding(grad_mapped, tl.load(ptr + n_nodes), n_edges, D, BLOCK_D)
+    out = partial + tl.program_id(0) * (3 if EDGES and NORM else 1) * D + cols
+    tl.store(out, tl.sum(of_all, axis=0)[None, :], mask=keep)
+    if EDGES and NORM:
+        tl.store(out + D, tl.sum(by_weight, axis=0)[None, :], mask=keep)
+        tl.store(out + 2 * D, tl.sum(by_bias, axis=0)[None, :], mask=keep)
+
+
+@triton.jit
+def _sent(
+    mapped,
+    both,
+    by_sender,
+    receiver,
+    moments,
+    ratio,
+    scaled,
+    grad_edges,
+    grad_mapped,
+    begin,
+    end,
+    gate_j,
+    message_j,
+    weight,
+    bias,
+    by_weight,
+    by_bias,
+    D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    NORM: tl.constexpr,
+    EDGES: tl.constexpr,
+    MESSAGES: tl.constexpr,
+):
+    """Gradients by the logits of the edges from one node, and sums over them."""
+    cols = tl.arange(0, BLOCK_D)[None, :]
+    keep = cols < D
+    by_gate = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    by_message = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    row = begin + tl.arange(0, BLOCK_E)[:, None]
+    edge = tl.load(by_sender + row, mask=row < end, other=0)
+    target = tl.load(receiver + edge, mask=row < end, other=0)
+    for _ in range(begin, end, BLOCK_E):
+        mask = (row < end) & keep
+        own = edge * D + cols
+        logits = load_raw(mapped, own, mask)
+        if EDGES:
+            outer = load_raw(grad_edges, own, mask)
+        gate_i = load_raw(both + 2 * D, target * (4 * D) + cols, mask)
+        mean = load_raw(ratio, target * D + cols, mask)
+        share = load_raw(scaled, target * D + cols, mask)
+        if EDGES and NORM:
+            centre = tl.load(moments + 2 * edge, mask=row < end, other=0.0)
+            inverse_std = tl.load(moments + 2 * edge + 1, mask=row < end, other=0.0)
+        row += BLOCK_E  # what the next edges are is read while these are computed
+        edge = tl.load(by_sender + row, mask=row < end, other=0)
+        target = tl.load(receiver + edge, mask=row < end, other=0)
+
+        # in the order of the forward pass, of which the moments are
+        logits = logits.to(tl.float32) + gate_j + gate_i.to(tl.float32)
+        message = message_j - mean.to(tl.float32)
+        if MESSAGES:
+            message += logits
+        gate = sigmoid(logits)
+        passed = gate * share.to(tl.float32)
+        grad = passed * (1.0 - gate) * message
+        if MESSAGES:
+            grad += passed
+        if EDGES:
+            outer = outer.to(tl.float32)
+            if NORM:
+                outer, of_weight, of_bias = normalised_silu_backward(
+                    (logits - centre) * inverse_std, inverse_std, outer, weight, bias, D
+                )
+                by_weight += of_weight
+                by_bias += of_bias
+            grad += outer
+        tl.store(grad_mapped + own, grad, mask=mask)
+        by_gate += grad  # zero where masked, as share and outer are
+        by_message += passed
+    return by_gate, by_message, by_weight, by_bias
+
+
+@triton.jit
+def receiver_kernel(
+    ptr,
+    grad_mapped,
     grad_both,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
 ):
-    """Gradients by the rows of one sender: of its gate and of its message."""
-    node = tl.program_id(0).to(tl.int64)
+    """Gradients by the gates of one receiver: the sum of those by its logits."""
+    node = tl.program_id(0).to(tl.int64)  # so that no offset overflows
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    gate_j = load_tile(both + node * 4 * D, cols, keep)
-    begin = tl.load(ptr + node)
-    degree = (tl.load(ptr + node + 1) - begin).to(tl.int32)
-    by_gate = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    by_message = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    for start in range(0, degree, BLOCK_E):
-        row = start + tl.arange(0, BLOCK_E)
-        inside = row < degree
-        mask = inside[:, None] & keep
-        edge = tl.load(by_sender + begin + row, mask=inside, other=0)
-        target = tl.load(receiver + edge, mask=inside, other=0)
-        own = edge[:, None] * D + cols
-        logits = load_tile(mapped, own, mask) + gate_j
-        logits += load_tile(both + 2 * D, target[:, None] * (4 * D) + cols, mask)
-        grad = load_tile(scaled, target[:, None] * D + cols, mask)
-        by_message += tl.sigmoid(logits) * grad
-        by_gate += load_tile(grad_mapped, own, mask)
-    out = grad_both + node * 4 * D + cols
-    tl.store(out, tl.sum(by_gate, axis=0)[None, :], mask=keep)
-    tl.store(out + D, tl.sum(by_message, axis=0)[None, :], mask=keep)
+    begin, end = tl.load(ptr + node), tl.load(ptr + node + 1)
+    total = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    for start in range(begin, end, BLOCK_E):
+        row = start + tl.arange(0, BLOCK_E)[:, None]
+        total += load_tile(grad_mapped, row * D + cols, (row < end) & keep)
+    out = grad_both + node * 4 * D + 2 * D + cols
+    tl.store(out, tl.sum(total, axis=0)[None, :], mask=keep)
+
+
+@triton.jit
+def column_sum_kernel(
+    partial,
+    out,
+    n_first,
+    n_second,
+    D: tl.constexpr,
+    FIRST: tl.constexpr,
+    SECOND: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_COLS: tl.constexpr,
+):
+    """Sum what the programs of the node kernel, then of the sender kernel, wrote.
+
+    The sums are put where the gradients of the maps' biases are one behind the other:
+    gate and message of senders, gate and update of receivers, gate of edges; then
+    those of the norms. All three gates are the same sum.
+    """
+    col = tl.program_id(0) * BLOCK_COLS + tl.arange(0, BLOCK_COLS)[None, :]
+    row = tl.arange(0, BLOCK_ROWS)[:, None]
+    kind = tl.program_id(1)
+    n_rows, width = n_first, FIRST * D
+    start = partial + kind * D
+    if kind >= FIRST:
+        n_rows, width = n_second, SECOND * D
+        start += n_first * FIRST * D - FIRST * D
+    total = tl.zeros([BLOCK_ROWS, BLOCK_COLS], dtype=tl.float32)
+    for begin in range(0, n_rows, BLOCK_ROWS):
+        mask = (begin + row < n_rows) & (col < D)
+        total += tl.load(start + (begin + row) * width + col, mask=mask, other=0.0)
+    found = tl.sum(total, axis=0)[None, :]
+    if kind == FIRST:
+        tl.store(out + col, found, mask=col < D)
+        tl.store(out + 2 * D + col, found, mask=col < D)
+        tl.store(out + 4 * D + col, found, mask=col < D)
+    else:
+        place = kind + 3
+        if kind < 2:
+            place = 2 * kind + 1
+        if kind > FIRST:
+            place = kind - FIRST + 6
+        tl.store(out + place * D + col, found, mask=col < D)

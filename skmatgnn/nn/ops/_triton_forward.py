@@ -7,9 +7,14 @@ import triton.language as tl
 
 from skmatgnn.nn.ops._triton_parts import (
     clear_padding,
+    load_raw,
     load_sources,
     load_tile,
+    next_sources,
     norm_silu,
+    normalised_silu,
+    row_moments,
+    sigmoid,
 )
 
 __all__ = ["forward_kernel"]
@@ -31,6 +36,7 @@ def forward_kernel(
     new_edges,
     ratio,
     inverse,
+    moments,
     n_edges,
     eps,
     node_eps,
@@ -49,7 +55,9 @@ def forward_kernel(
     ``both`` holds four rows a node: the gate and the message that it sends, its own
     gate and its own update.
 
-    Without NORM, what is written is the input of the norms: update and logits.
+    Without NORM, what is written is the input of the norms: update and logits. The
+    backward pass reads the ratio of each node's sums, the inverse of the lower one,
+    and mean and inverse standard deviation of each edge's logits.
     """
     node = tl.program_id(0).to(tl.int64)
     receiver = both + node * 4 * D + 2 * D
@@ -63,48 +71,105 @@ def forward_kernel(
         bias = load_tile(edge_bias, cols, keep)
     numerator = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
     denominator = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    for start in range(0, degree, BLOCK_E):
-        row = start + tl.arange(0, BLOCK_E)
+    row = tl.arange(0, BLOCK_E)[:, None]
+    source = load_sources(sender + begin, row, row < degree, CONSECUTIVE)
+    for _ in range(0, degree, BLOCK_E):
         inside = row < degree
-        mask = inside[:, None] & keep
-        source = load_sources(sender + begin, row, inside, CONSECUTIVE)
-        own = row[:, None] * D + cols
-        gathered = source[:, None] * (4 * D) + cols
-        logits = load_tile(mapped + begin * D, own, mask)
-        logits += load_tile(both, gathered, mask) + gate_i
+        mask = inside & keep
+        own = row * D + cols
+        gathered = source * (4 * D) + cols
+        logits = load_raw(mapped + begin * D, own, mask)
+        sent = load_raw(both, gathered, mask)
         message = load_tile(both + D, gathered, mask)
+        if EDGES and NORM:
+            residual = load_raw(edges + begin * D, own, mask)
+        edge = begin + row
+        row += BLOCK_E  # what the next senders are is read while these are used
+        source = next_sources(
+            source, sender + begin, row, row < degree, BLOCK_E, CONSECUTIVE
+        )
+
+        logits = logits.to(tl.float32) + sent.to(tl.float32) + gate_i
         if MESSAGES:
             message += logits
-        gate = tl.where(inside[:, None], tl.sigmoid(logits), 0.0)
+        gate = tl.where(inside, sigmoid(logits), 0.0)
         numerator += gate * message
         denominator += gate
         if EDGES:
             if NORM:
-                logits = norm_silu(logits, keep, weight, bias, edge_eps, D)
-                logits += load_tile(edges + begin * D, own, mask)
+                logits = _update_edges(
+                    logits,
+                    residual,
+                    moments,
+                    edge,
+                    inside,
+                    keep,
+                    weight,
+                    bias,
+                    edge_eps,
+                    D,
+                    SAVE,
+                )
             tl.store(new_edges + begin * D + own, logits, mask=mask)
     scale = 1.0 / (tl.sum(denominator, axis=0)[None, :] + eps)
     mean = tl.sum(numerator, axis=0)[None, :] * scale
     if SAVE:
         tl.store(ratio + node * D + cols, mean, mask=keep)
         tl.store(inverse + node * D + cols, scale, mask=keep)
-    update = load_tile(receiver + D, cols, keep) + mean
-    if NORM:
-        update = _update_node(
-            update, node_weight, node_bias, nodes + node * D, node_eps, D, BLOCK_D
-        )
-    tl.store(new_nodes + node * D + cols, update, mask=keep)
+    _update_node(
+        load_tile(receiver + D, cols, keep) + mean,
+        node_weight,
+        node_bias,
+        nodes + node * D,
+        new_nodes + node * D,
+        node_eps,
+        D,
+        BLOCK_D,
+        NORM,
+    )
     if EDGES:
         n_used = tl.load(ptr + tl.num_programs(0))
         clear_padding(new_edges, n_used, n_edges, D, BLOCK_D)
 
 
 @triton.jit
+def _update_edges(
+    logits,
+    residual,
+    moments,
+    edge,
+    inside,
+    keep,
+    weight,
+    bias,
+    eps,
+    D: tl.constexpr,
+    SAVE: tl.constexpr,
+):
+    mean, inverse_std = row_moments(logits, keep, eps, D)
+    if SAVE:
+        tl.store(moments + 2 * edge, mean, mask=inside)
+        tl.store(moments + 2 * edge + 1, inverse_std, mask=inside)
+    hat = (logits - mean) * inverse_std
+    return normalised_silu(hat, weight, bias) + residual.to(tl.float32)
+
+
+@triton.jit
 def _update_node(
-    update, weight, bias, node, eps, D: tl.constexpr, BLOCK_D: tl.constexpr
+    update,
+    weight,
+    bias,
+    node,
+    new_node,
+    eps,
+    D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    NORM: tl.constexpr,
 ):
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    scale, shift = load_tile(weight, cols, keep), load_tile(bias, cols, keep)
-    update = norm_silu(update, keep, scale, shift, eps, D)
-    return update + load_tile(node, cols, keep)
+    if NORM:
+        scale, shift = load_tile(weight, cols, keep), load_tile(bias, cols, keep)
+        update = norm_silu(update, keep, scale, shift, eps, D)
+        update += load_tile(node, cols, keep)
+    tl.store(new_node + cols, update, mask=keep)
