@@ -34,6 +34,7 @@ _ESTIMATORS = (
     "make_rf_magpie",
 )
 _MODULES = (
+    "clusters",
     "datasets",
     "errors",
     "estimators",

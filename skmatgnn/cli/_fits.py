@@ -17,6 +17,7 @@ from skmatgnn.cli._report import package_versions
 from skmatgnn.errors import SkmatgnnError
 from skmatgnn.utils.digest import digest
 from skmatgnn.utils.kept_results import KeptResults
+from skmatgnn.utils.lost_workers import explain_lost_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -169,6 +170,7 @@ class FitStore(KeptResults):
         )
 
 
+@explain_lost_workers()
 def run_fits(
     fits: Sequence[Fit],
     inputs: dict[str, Any],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -12,19 +13,24 @@ import torch
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._element_table import element_signature, element_table
-from skmatgnn.estimators._net_base import TRAINING_CONSTRAINTS, BaseNetEstimator
+from skmatgnn.estimators._net_base import (
+    DEVICES_CONSTRAINT,
+    TRAINING_CONSTRAINTS,
+    BaseNetEstimator,
+)
 from skmatgnn.estimators._transfer import TRANSFER_CONSTRAINTS
 from skmatgnn.graphs import (
     GraphArray,
     GraphSettings,
     StructureToGraph,
     ensure_graphs,
+    is_dgl_graph,
 )
+from skmatgnn.graphs._device import resolve_device
 from skmatgnn.nets import GraphDataset
 from skmatgnn.nn import ALIGNN
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._sklearn import Interval, StrOptions
-from skmatgnn.utils.device import resolve_device
 from skmatgnn.utils.validation import ensure_object_array
 
 __all__ = ["COMMON_CONSTRAINTS", "BaseGraphEstimator", "ensure_crystals"]
@@ -36,6 +42,7 @@ COMMON_CONSTRAINTS = {
     "norm": [StrOptions({"layer", "batch"})],
     **TRAINING_CONSTRAINTS,
     **TRANSFER_CONSTRAINTS,
+    "n_devices": DEVICES_CONSTRAINT,
     "n_jobs": [Integral, None],
 }
 
@@ -52,7 +59,15 @@ class BaseGraphEstimator(BaseNetEstimator):
     _chunk_size = 2**14  # of 30 atoms, they are about 150 MB
 
     def _ensure_samples(self, X: Any) -> GraphArray | StructureArray:
-        return ensure_crystals(X)
+        return ensure_crystals(X, self._pack_dgl)
+
+    def _pack_dgl(self, graphs: Any) -> GraphArray:
+        return GraphArray.from_dgl(
+            graphs,
+            cutoff=float(self._setting("cutoff")),
+            max_neighbors=self._setting("max_neighbors"),
+            angles=self._reads_angles(),
+        )
 
     def _to_graphs(self, X: Any, *, reset: bool) -> GraphArray:
         device = resolve_device(self.device)
@@ -156,12 +171,16 @@ class BaseGraphEstimator(BaseNetEstimator):
         return self._apply(X, "embed")
 
 
-def ensure_crystals(X: Any) -> GraphArray | StructureArray:
+def ensure_crystals(
+    X: Any, pack_dgl: Callable[[Any], GraphArray] = GraphArray.from_dgl
+) -> GraphArray | StructureArray:
     """Pack structures, or graphs in any container, of which NumPy unpacks none."""
     if hasattr(X, "iloc") or isinstance(X, list | tuple | np.ndarray):
         X = ensure_object_array(X, what="structures or graphs", single=())
         if any(isinstance(item, GraphArray) for item in X):
             X = _join_graphs(X)
+        elif any(map(is_dgl_graph, X)):
+            X = pack_dgl(X)
     if not isinstance(X, GraphArray):
         return StructureArray.from_structures(X)
     if len(X) == 0:

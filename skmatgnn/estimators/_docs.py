@@ -77,6 +77,12 @@ random_state : int, RandomState instance or None, default={random_state}
     on the same device gives the same model, bit for bit.
 device : str or torch.device, default={device}
     ``"auto"`` is CUDA if torch sees it, else the CPU.
+n_devices : int or None, default={n_devices}
+    Devices that train together, each a part of every batch, in processes that ``fit``
+    starts: CUDA devices from the first that torch sees, or, with ``device="cpu"``,
+    processes on the CPU. The losses are those of one device to the last digits, with
+    the same ``batch_size``. Callbacks act in every process, and those of the first
+    come back. None is one device, in this process.
 precision : {"auto", "float32", "tf32", "bfloat16", "float64"}, default={precision}
     ``"auto"`` is tf32 matrix products on CUDA and float32 elsewhere.
 warm_start : bool, default={warm_start}
@@ -99,6 +105,13 @@ head : {"auto", "keep", "new"}, default={head}
     deviations, spread within a factor of ten), so that it is right from the start; and
     else on their own, as for another property. A kept head of a classifier keeps its
     classes, of which y may lack some with ``"keep"``.
+checkpoint_dir : path or None, default={checkpoint_dir}
+    Folder in which ``fit`` keeps its state, at a cost of two percent at most. The same
+    fit again (data, parameters, ``random_state``, versions), by whatever process, goes
+    on where the former was stopped, and comes to the same model, bit for bit on the
+    same device; where it had finished, that model is there at once. Each fit has a file
+    of its own, so that folds, searches and ensembles may share a folder. It needs a
+    ``random_state``, and nothing in it is pickled.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Added to those of the estimator.
 net_params : dict or None, default={net_params}

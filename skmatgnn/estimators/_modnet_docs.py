@@ -61,7 +61,7 @@ feature_scaler_ : FeatureScaler
     Scale of the features.
 n_features_in_ : int
     Columns of X, if ``featurizer`` is None.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Only if moreover X has names of columns.
 """
 
@@ -74,7 +74,7 @@ def _entries(text: str) -> dict[str, str]:
 
 def _training() -> str:
     entries = _entries(TRAINING)
-    for name in ("element_features", "pretrained", "fine_tuning", "head"):
+    for name in ("element_features", "n_devices", "pretrained", "fine_tuning", "head"):
         entries.pop(name, None)
     entries.pop("n_jobs", None)
     for name, text in OF_MODNET.items():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -18,6 +21,7 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.estimators._chunks import CHUNK_SIZE
 from skmatgnn.estimators._transfer import TransferMixin
+from skmatgnn.graphs._device import resolve_device
 from skmatgnn.nets import (
     BestModel,
     CalibrateNorm,
@@ -29,11 +33,13 @@ from skmatgnn.nets import (
     OneCycle,
     ProgressBar,
 )
+from skmatgnn.nets._data_parallel import train
 from skmatgnn.nets._fine_tuning import STRATEGIES
+from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._shared_state import kept_generator
+from skmatgnn.nets._training_record import TrainingRecord, require_writable
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
-from skmatgnn.utils.device import resolve_device
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
@@ -41,7 +47,13 @@ from skmatgnn.utils.validation import (
     require_usable_weights,
 )
 
-__all__ = ["TRAINING_CONSTRAINTS", "BaseNetEstimator", "Samples", "normalised_weight"]
+__all__ = [
+    "DEVICES_CONSTRAINT",
+    "TRAINING_CONSTRAINTS",
+    "BaseNetEstimator",
+    "Samples",
+    "normalised_weight",
+]
 
 HISTORY = (
     "epoch",
@@ -54,6 +66,7 @@ HISTORY = (
 MAX_SEED = np.iinfo(np.int32).max
 
 
+DEVICES_CONSTRAINT = [Interval(Integral, 1, None, closed="left"), None]
 TRAINING_CONSTRAINTS = {
     "max_epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -67,6 +80,7 @@ TRAINING_CONSTRAINTS = {
     "device": [str, torch.device],
     "precision": [StrOptions({"auto", "float32", "tf32", "bfloat16", "float64"})],
     "warm_start": ["boolean"],
+    "checkpoint_dir": [str, PathLike, None],
     "callbacks": [list, None],
     "net_params": [dict, None],
     "verbose": ["verbose"],
@@ -80,6 +94,7 @@ class Samples(NamedTuple):
     y: np.ndarray
     weight: np.ndarray | None
     groups: np.ndarray | None
+    rows: np.ndarray | None = None  # of what the user gave, where some were left out
 
 
 class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimator):
@@ -159,39 +174,90 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         weight = normalised_weight(sample_weight, checked)
         samples = self._prepare_samples(Samples(X, checked, weight, groups))
         targets = self._encode_targets(samples.y, samples.weight, reset=reset, **known)
-        return self._make_dataset(
+        dataset = self._make_dataset(
             samples.X, targets, samples.weight, samples.groups, reset=reset
         )
+        dataset.origin = samples.rows
+        return dataset
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Self:
+        folder = self._record_folder()
         before = self._prepare_warm_start() if self._continues() else None
         if before is None:
             self._forget()
         with self._transfer(cold=before is None):
             dataset = self._dataset(X, y, sample_weight, groups)
-            net = self._start_net(dataset, before)
-        net.partial_fit(dataset)
+            net = self._train(dataset, before, folder)
         self.net_ = net  # only now: what is interrupted at once is not fitted
         return self._finish(dataset)
+
+    def _train(
+        self,
+        dataset: DeviceDataset,
+        before: dict[str, torch.Tensor] | None,
+        folder: Path | None,
+    ) -> GraphNet:
+        """Train; where a batch is too large for the device, anew with half of it."""
+        seeds, size = self._draw_seeds(), self._batch_size(len(dataset))
+        while True:
+            net = self._start_net(dataset, before, size, seeds)
+            if folder is not None:
+                net.record = TrainingRecord(folder, type(self).__name__, net, dataset)
+            _, trouble = self._train_once(net, dataset)
+            net.record = None
+            if not trouble:
+                return net
+            may_halve = net.batch_size == size  # net_params may have one of its own
+            size = smaller_batch(
+                net.batch_size,
+                trouble,
+                doing="training starts again with",
+                also=" Set that, or less, to save this attempt.",
+                may_halve=may_halve,
+            )
+
+    def _record_folder(self) -> Path | None:
+        """Make the folder of training states before anything that takes time."""
+        if self.checkpoint_dir is None:
+            return None
+        if self.random_state is None:
+            raise InvalidValueError(
+                "checkpoint_dir needs a random_state, such as random_state=0: only "
+                "then does a fit that is repeated draw the same numbers, and goes on "
+                "where the former was stopped."
+            )
+        return require_writable(self.checkpoint_dir)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, **known: Any) -> Self:
         net = getattr(self, "net_", None)
         with self._transfer(cold=net is None):
             dataset = self._dataset(X, y, sample_weight, **known)
-            net = net or self._start_net(dataset, None)
+            if net is None:
+                size = self._batch_size(len(dataset))
+                net = self._start_net(dataset, None, size, self._draw_seeds())
         net.lr_schedule = "constant"
         net.train_split = None
         net.calibrate_norm = False
         with net.epochs(1):
-            net.partial_fit(dataset)
+            _, trouble = self._train_once(net, dataset)
+        if trouble:
+            smaller_batch(net.batch_size, trouble, doing="", may_halve=False)
         self.net_ = net
         return self._finish(dataset)
 
+    def _train_once(self, net: GraphNet, dataset: DeviceDataset) -> tuple[Any, str]:
+        n_devices = getattr(self, "n_devices", None)
+        return unless_out_of_memory(partial(train, net, dataset, n_devices))
+
     def _start_net(
-        self, dataset: DeviceDataset, before: dict[str, torch.Tensor] | None
+        self,
+        dataset: DeviceDataset,
+        before: dict[str, torch.Tensor] | None,
+        batch_size: int,
+        seeds: tuple[int, int],
     ) -> GraphNet:
         """Make a net with new weights, those from before, or pretrained ones."""
-        net = self._build_net(dataset)
+        net = self._build_net(dataset, batch_size, *seeds)
         if before is not None:
             net.module_.load_state_dict(before)
         elif hasattr(self, "_source"):
@@ -228,15 +294,19 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         """Values that the shapes of the weights depend on."""
         return {name: self._setting(name) for name in self._architecture}
 
-    def _build_net(self, dataset: DeviceDataset) -> GraphNet:
+    def _draw_seeds(self) -> tuple[int, int]:
         rng = check_random_state(self.random_state)
         seed, split_seed = (int(s) for s in rng.randint(MAX_SEED, size=2))
+        return seed, split_seed
+
+    def _build_net(
+        self, dataset: DeviceDataset, batch_size: int, seed: int, split_seed: int
+    ) -> GraphNet:
         module = {
             "n_outputs": self.n_outputs_,
             **self._module_params(dataset),
             **{name: self._setting(name) for name in self._architecture},
         }
-        batch_size = self._batch_size(len(dataset))
         return self._make_net(module, batch_size, seed=seed, split_seed=split_seed)
 
     def _make_net(

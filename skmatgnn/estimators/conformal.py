@@ -32,6 +32,7 @@ from skmatgnn.utils._sklearn import (
     num_samples,
     safe_indexing,
 )
+from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
@@ -186,6 +187,7 @@ class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
+    @explain_lost_workers()
     def fit(self, X: Any, y: Any, groups: Any = None, **fit_params: Any) -> Self:
         """Train and calibrate.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from skmatgnn.estimators._element_table import (
     standardised,
 )
 from skmatgnn.estimators._net_base import (
+    DEVICES_CONSTRAINT,
     TRAINING_CONSTRAINTS,
     BaseNetEstimator,
     Samples,
@@ -63,6 +65,7 @@ class BaseCrabNet(BaseNetEstimator):
             StrOptions({"auto", *LOSSES_WITH_STD, *REGRESSION_LOSSES, "cross_entropy"})
         ],
         **TRAINING_CONSTRAINTS,
+        "n_devices": DEVICES_CONSTRAINT,
         **TRANSFER_CONSTRAINTS,
         "batch_size": [POSITIVE, StrOptions({"auto"})],
     }
@@ -90,11 +93,13 @@ class BaseCrabNet(BaseNetEstimator):
         n_iter_no_change: int = 50,
         random_state: RandomState = None,
         device: str | torch.device = "auto",
+        n_devices: int | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         pretrained: Any = None,
         fine_tuning: str = "full",
         head: str = "auto",
+        checkpoint_dir: str | PathLike | None = None,
         callbacks: list | None = None,
         net_params: dict | None = None,
         verbose: bool = False,
@@ -119,11 +124,13 @@ class BaseCrabNet(BaseNetEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.n_devices = n_devices
         self.precision = precision
         self.warm_start = warm_start
         self.pretrained = pretrained
         self.fine_tuning = fine_tuning
         self.head = head
+        self.checkpoint_dir = checkpoint_dir
         self.callbacks = callbacks
         self.net_params = net_params
         self.verbose = verbose

@@ -27,6 +27,7 @@ from skmatgnn.estimators._scoring import MaskedRegressorMixin
 from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
 from skmatgnn.utils._seeds import seeded_clone, seeds_of
 from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
+from skmatgnn.utils.lost_workers import explain_lost_workers
 
 __all__ = ["DeepEnsembleClassifier", "DeepEnsembleRegressor"]
 
@@ -78,6 +79,7 @@ class BaseDeepEnsemble(WrapperMixin):
         """Reject an estimator of another task."""
 
     @fit_context(prefer_skip_nested_validation=False)
+    @explain_lost_workers()
     def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """Train all members on all of the data.
 

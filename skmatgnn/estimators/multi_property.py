@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import signature
 from numbers import Integral
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -169,11 +170,13 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         n_iter_no_change: int = 50,
         random_state: RandomState = None,
         device: str | torch.device = "auto",
+        n_devices: int | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         pretrained: Any = None,
         fine_tuning: str = "full",
         head: str = "auto",
+        checkpoint_dir: str | PathLike | None = None,
         callbacks: list | None = None,
         net_params: dict | None = None,
         n_jobs: int | None = None,
@@ -211,11 +214,13 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.n_devices = n_devices
         self.precision = precision
         self.warm_start = warm_start
         self.pretrained = pretrained
         self.fine_tuning = fine_tuning
         self.head = head
+        self.checkpoint_dir = checkpoint_dir
         self.callbacks = callbacks
         self.net_params = net_params
         self.n_jobs = n_jobs

@@ -36,7 +36,7 @@ class BootstrapLearningCurveDisplay:
     scores : BootstrapScores, or dict of str to BootstrapScores
         From ``bootstrap_score(..., train_sizes=[...])``; several models by name.
     scoring : str or callable, default=None
-        The scorer that they were made with. Negated losses ("neg_...") are shown as
+        The scorer that they were made with. Negated losses (``"neg_..."``) are shown as
         positive errors; None shows the scores as they are.
     rows : {"total", "distinct"}, default="total"
         What the horizontal axis counts: the rows drawn, which repeat since a bootstrap

@@ -25,6 +25,7 @@ from skmatgnn.model_selection._transfer_plan import (
 )
 from skmatgnn.utils.digest import digest
 from skmatgnn.utils.kept_results import KeptResults
+from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import describe
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["transfer_matrix"]
 
 
+@explain_lost_workers()
 def transfer_matrix(
     datasets: Mapping[str, tuple] | Sequence[tuple],
     estimator: Any,

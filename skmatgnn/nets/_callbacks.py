@@ -74,6 +74,29 @@ class BestModel(Callback):
             net.module_.load_state_dict(self.state_)
         self.state_ = None
 
+    def training_state(self) -> dict[str, Any]:
+        """Say what another run needs to go on from here.
+
+        Returns
+        -------
+        dict
+        """
+        return {"best": self.state_}
+
+    def set_training_state(self, net: GraphNet, state: dict[str, Any]) -> None:
+        """Go on where another run was.
+
+        Parameters
+        ----------
+        net : GraphNet
+        state : dict
+            As :meth:`training_state` gives it.
+        """
+        best = state["best"]
+        if best is not None:
+            best = {key: value.to(net.device) for key, value in best.items()}
+        self.state_ = best
+
 
 class CalibrateNorm(Callback):
     """Measure batch-norm statistics with the final weights when training ends.
@@ -191,13 +214,15 @@ class OneCycle(Callback):
         if net.lr_schedule == "constant" or self.scheduler_ is not None:
             return
         n_steps = net.planned_epochs_ * -(-len(dataset_train) // net.batch_size)
-        peaks = [group["peak_lr"] for group in net.optimizer_.param_groups]
         # one step is too short for a cycle
+        self._plan(net, int(max(n_steps, 2)) + 1)  # not of NumPy
+
+    def _plan(self, net: GraphNet, n_steps: int) -> None:
         defaults = net.optimizer_.defaults
         self.scheduler_ = OneCycleLR(
             net.optimizer_,
-            peaks,
-            total_steps=int(max(n_steps, 2)) + 1,  # not of NumPy
+            [group["peak_lr"] for group in net.optimizer_.param_groups],
+            total_steps=n_steps,
             cycle_momentum="betas" in defaults or "momentum" in defaults,
         )
 
@@ -222,6 +247,31 @@ class OneCycle(Callback):
         **_ : object
         """
         self.scheduler_ = None
+
+    def training_state(self) -> dict[str, Any]:
+        """Say what another run needs to go on from here.
+
+        Returns
+        -------
+        dict
+        """
+        if self.scheduler_ is None:
+            return {}
+        names = ("total_steps", "last_epoch", "_step_count")
+        return {name: getattr(self.scheduler_, name) for name in names}
+
+    def set_training_state(self, net: GraphNet, state: dict[str, Any]) -> None:
+        """Go on where another run was.
+
+        Parameters
+        ----------
+        net : GraphNet
+        state : dict
+            As :meth:`training_state` gives it.
+        """
+        if state:
+            self._plan(net, state["total_steps"])
+            vars(self.scheduler_).update(state)
 
 
 class GradualUnfreezing(Callback):
@@ -256,6 +306,8 @@ class GradualUnfreezing(Callback):
 class ProgressBar(Callback):
     """A tqdm bar over epochs with the current losses."""
 
+    first_process_only = True  # of several that train together
+
     def on_train_begin(self, net: GraphNet, **_: Any) -> None:
         """Start without a bar: the number of epochs is not known yet.
 
@@ -275,7 +327,12 @@ class ProgressBar(Callback):
         **_ : object
         """
         if self.bar_ is None:
-            self.bar_ = tqdm(total=net.planned_epochs_, desc="epochs", unit="epoch")
+            self.bar_ = tqdm(
+                total=net.planned_epochs_,
+                initial=net.n_recalled_,
+                desc="epochs",
+                unit="epoch",
+            )
 
     def on_epoch_end(self, net: GraphNet, **_: Any) -> None:
         """Show the losses.

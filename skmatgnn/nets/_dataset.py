@@ -42,6 +42,15 @@ class Labels:
     target: Tensor | Any  # None only where nothing is trained or scored
     weight: Tensor | None
 
+    def n_known(self) -> Tensor:
+        """Count the known targets, over which a loss is a mean.
+
+        Returns
+        -------
+        Tensor of shape (), int64
+        """
+        return self.target.isfinite().sum()
+
 
 Batch = tuple[Any, Labels]
 
@@ -74,6 +83,7 @@ class DeviceDataset(Dataset, ABC):
         self.weight = weight
         self.groups = groups
         self.rows = np.arange(n_samples)
+        self.origin: np.ndarray | None = None
         self._on_device: dict[tuple[str, torch.dtype], PackedDataset] = {}
 
     def __len__(self) -> int:
@@ -98,6 +108,31 @@ class DeviceDataset(Dataset, ABC):
         part.__dict__.update(self.__dict__)
         part.rows = self.rows[rows]
         return part
+
+    def unpacked(self) -> Self:
+        """Get the same dataset without what it has on devices.
+
+        Returns
+        -------
+        DeviceDataset
+        """
+        whole = self.subset(np.arange(len(self)))
+        whole._on_device = {}  # noqa: SLF001
+        return whole
+
+    def given_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Say where samples stood in what the user gave.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+
+        Returns
+        -------
+        ndarray of int
+            Where samples were merged, the first of each; ``origin`` has them.
+        """
+        return rows if self.origin is None else self.origin[rows]
 
     def pack(self, device: torch.device | str, dtype: torch.dtype) -> PackedDataset:
         """Put everything on a device, once.
@@ -369,6 +404,7 @@ class GraphIterator:
         rows = self.dataset.rows
         if self.random_state is not None:
             rows = self.random_state.permutation(rows)
+        self.drawn = rows
         for part in np.array_split(rows, len(self)):
             yield np.ascontiguousarray(part, dtype=np.int64)
 

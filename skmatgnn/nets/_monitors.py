@@ -9,6 +9,7 @@ import numpy as np
 from skorch.callbacks import Callback
 from torch import Tensor
 
+from skmatgnn.nets._ranks import over_ranks
 from skmatgnn.nn.losses import absolute_errors
 
 if TYPE_CHECKING:
@@ -76,10 +77,11 @@ class _Monitor(Callback):
         net : GraphNet
         **_ : object
         """
-        if "valid_loss" not in net.history[-1] or not self.known_.any():
+        if "valid_loss" not in net.history[-1]:
             return
-        total = self.total_.double().cpu().numpy()
-        self._record(net, total, self.known_.double().cpu().numpy())
+        total, known = over_ranks(net, self.total_, self.known_)
+        if np.any(known):
+            self._record(net, total, known)
 
     def on_train_end(self, net: GraphNet, **_: Any) -> None:
         """Drop the sums, which a pickled net need not carry.

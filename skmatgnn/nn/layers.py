@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,7 +34,12 @@ class BatchNorm(nn.BatchNorm1d):
 
     One row has no variance, so it is normalised with the running statistics, as in
     evaluation, and leaves them alone.
+
+    Where several processes train on parts of a batch, ``all_sum`` adds up a tensor of
+    each of them, and the statistics are those of the whole batch.
     """
+
+    all_sum: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise rows.
@@ -45,6 +52,8 @@ class BatchNorm(nn.BatchNorm1d):
         -------
         Tensor of shape (n, d)
         """
+        if self.training and self.all_sum is not None:
+            return self._over_processes(x, self.all_sum)
         if self.training and len(x) < 2:
             return F.batch_norm(
                 x,
@@ -56,6 +65,20 @@ class BatchNorm(nn.BatchNorm1d):
                 eps=self.eps,
             )
         return super().forward(x)
+
+    def _over_processes(self, x: Tensor, all_sum: Callable[[Tensor], Tensor]) -> Tensor:
+        rows = x.to(self.weight.dtype)
+        n = all_sum(rows.new_full((1,), len(rows)))
+        mean = all_sum(rows.sum(dim=0)) / n
+        centred = rows - mean
+        variance = all_sum((centred**2).sum(dim=0)) / n
+        with torch.no_grad():
+            unbiased = variance * n / (n - 1).clamp(min=1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+            self.num_batches_tracked += 1
+        y = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        return y.to(x.dtype)
 
 
 def make_norm(kind: str, dim: int) -> nn.Module:

@@ -84,6 +84,11 @@ class StructureArray(Sequence):
         """Atoms in each structure."""
         return np.diff(self.atom_ptr)
 
+    def __sizeof__(self) -> int:
+        # dask sends what is large once, and asks for the size by this
+        sizes = (getattr(value, "nbytes", 0) for value in vars(self).values())
+        return object.__sizeof__(self) + sum(sizes)
+
     def __repr__(self) -> str:
         return f"StructureArray of {len(self)} structures, {self.atom_ptr[-1]} atoms"
 

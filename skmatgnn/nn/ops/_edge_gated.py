@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
-from skmatgnn.nn.ops._choice import use_kernels
+from skmatgnn.nn.ops._choice import use_dgl, use_kernels
 from skmatgnn.nn.ops.reference import gather_receivers, gather_senders, segment_sum
 
 __all__ = ["PackedMaps", "edge_gated_update", "pack_maps"]
@@ -113,6 +113,10 @@ def edge_gated_update(
         from skmatgnn.nn.ops.fused import fused_update
 
         return fused_update(nodes, edges, graph, **options, packed=packed)
+    if use_dgl():
+        from skmatgnn.nn.ops import _dgl_ops
+
+        return _dgl_ops.edge_gated_update(nodes, edges, graph, **options)
     return _reference_update(nodes, edges, graph, **options)
 
 

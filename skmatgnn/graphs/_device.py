@@ -29,7 +29,7 @@ def resolve_device(device: str | torch.device) -> str:
 
     Examples
     --------
-    >>> from skmatgnn.utils.device import resolve_device
+    >>> from skmatgnn.graphs._device import resolve_device
     >>> resolve_device("cpu")
     'cpu'
     """
