@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,9 +75,10 @@ class BatchNorm(nn.BatchNorm1d):
         variance = all_sum((centred**2).sum(dim=0)) / n
         with torch.no_grad():
             unbiased = variance * n / (n - 1).clamp(min=1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
-            self.num_batches_tracked += 1
+            kept: Any = self  # which may be None in a norm without statistics
+            kept.running_mean.lerp_(mean, kept.momentum)
+            kept.running_var.lerp_(unbiased, kept.momentum)
+            kept.num_batches_tracked += 1
         y = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
         return y.to(x.dtype)
 
