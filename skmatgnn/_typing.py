@@ -10,6 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
+    from sklearn.utils import Bunch
+
+    # with return_X_y a pair; Any, so that users need no cast for either
+    Dataset: TypeAlias = Bunch | Any
 
     StructureLike: TypeAlias = Structure | Any
     CompositionLike: TypeAlias = str | Composition | Structure

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["InvalidTypeError", "InvalidValueError", "SkmatgnnError"]
+__all__ = [
+    "DownloadError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "SkmatgnnError",
+    "TooLargeError",
+    "WorkerLostError",
+]
 
 
 class SkmatgnnError(Exception):
@@ -15,3 +22,15 @@ class InvalidValueError(SkmatgnnError, ValueError):
 
 class InvalidTypeError(SkmatgnnError, TypeError):
     """An object of a type that cannot be used."""
+
+
+class DownloadError(SkmatgnnError, OSError):
+    """A file that could not be had from the network."""
+
+
+class TooLargeError(SkmatgnnError, MemoryError):
+    """What was asked for does not fit into the memory of the device."""
+
+
+class WorkerLostError(SkmatgnnError, RuntimeError):
+    """A process that did part of the work was killed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# Where sphinx-build has made the site it has run all examples, and failed at any that
+# raised; then they are not run again.
+SITE = os.environ.get("SKMATGNN_SITE")
 EXAMPLES = sorted((ROOT / "examples").rglob("plot_*.py"))
 
 # As a user runs it, and then: did it draw, and can every figure be rendered?
@@ -24,6 +28,7 @@ sys.exit(0 if numbers else "no figure was drawn")
 """
 
 
+@pytest.mark.skipif(SITE is not None, reason="the build of the site ran the examples")
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example__in_a_fresh_process__succeeds_and_draws(path, tmp_path):
@@ -49,6 +54,17 @@ def test_example__in_a_fresh_process__succeeds_and_draws(path, tmp_path):
     warned = [line for line in done.stderr.splitlines() if "Warning" in line]
     assert [line for line in warned if "non-interactive" not in line] == []
     assert list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.skipif(SITE is None, reason="SKMATGNN_SITE names no site")
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example__on_the_site__has_a_figure_and_warns_of_nothing(path):
+    folder = path.parent.relative_to(ROOT / "examples")
+    page = Path(SITE) / "gallery" / folder / f"{path.stem}.html"
+    text = page.read_text(encoding="utf-8")
+    assert re.search(rf"_images/sphx_glr_{path.stem}_\d+\.png", text)
+    assert "Warning" not in text
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

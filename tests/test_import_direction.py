@@ -18,7 +18,7 @@ ALLOWED = {
     "utils": {"errors", "utils", "_typing"},
     "pretrained": {"errors", "pretrained"},
     "preprocessing": {"errors", "utils", "preprocessing", "_typing"},
-    "nn": {"nn"},
+    "nn": {"nn", "utils._dgl"},
     "graphs": {"errors", "utils", "_typing", "preprocessing", "graphs", "nn.ops"},
     "nets": {"errors", "utils", "_typing", "graphs", "nn", "nets"},
     "featurizers": {"errors", "utils", "_typing", "preprocessing", "featurizers"},
@@ -33,6 +33,7 @@ ALLOWED = {
 WITH_TORCH = (  # of the graphs
     "_batch.py",
     "_device.py",
+    "_dgl.py",
     "_neighbors.py",
     "_pairs.py",
     "_streamed.py",

@@ -246,7 +246,8 @@ def _plan(result: Result, models: list[Model]) -> list[Fit]:
                     samples.target_names[targets[0]] not in samples.theory
                 ):
                     continue
-                known = ~np.isnan(samples.targets[:, list(targets)]).all(axis=1)
+                columns = samples.targets[:, list(targets)]
+                known = np.asarray(~np.isnan(columns).all(axis=1))
                 parts = [fold.where(known) for fold in folds[scheme, targets[0]]]
                 fits += [
                     Fit(model, targets, scheme, fold)
@@ -262,7 +263,8 @@ def _evaluate(
     """Pool what the folds of one model and scheme predicted."""
     samples, options = result.samples, result.options
     y = samples.targets[:, target]
-    folds, parts = [], []
+    folds: list[dict[str, Any]] = []
+    parts = []
     for fit in fits:
         found = done[fit]
         known = ~np.isnan(y[fit.fold.test])

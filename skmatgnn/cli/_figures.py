@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from skmatgnn.cli._models import THEORY
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
     from matplotlib.figure import Figure
 
     from skmatgnn.cli._benchmark import Evaluation, Result
+    from skmatgnn.cli._schemes import Clusters
 
 __all__ = ["DrawnFigure", "draw_figures"]
 
@@ -61,18 +64,19 @@ def draw_figures(result: Result, folder: Path) -> list[DrawnFigure]:
     list of DrawnFigure
     """
     album = _Album(folder)
-    if result.samples.strata is not None:
+    strata, stratum_name = result.samples.strata, result.samples.stratum_name
+    if strata is not None and stratum_name is not None:
         album.draw(
             "strata.png",
-            f"Rows for each {result.samples.stratum_name}.",
-            lambda figure: _plot_strata(figure, result),
+            f"Rows for each {stratum_name}.",
+            partial(_plot_strata, strata=strata, name=stratum_name),
             size=(7, 3.6),
         )
     if result.clusters is not None:
         album.draw(
             "clusters.png",
             "The clusters of the scheme loco, with their most central formulas.",
-            lambda figure: _plot_clusters(figure, result),
+            partial(_plot_clusters, clusters=result.clusters),
             size=(7.5, 5.2),
         )
     names = result.samples.target_names
@@ -112,15 +116,20 @@ def _draw_target(album: _Album, result: Result, target: str, label: str) -> None
         album.draw(
             f"errors_{label}.png",
             f"Errors of {target} with their 95 % intervals.",
-            lambda figure: _plot_errors(figure, trained),
+            partial(_plot_errors, evaluations=trained),
             size=(7, 3.6),
             target=target,
         )
-    if by_cluster:
+    if by_cluster and result.clusters is not None:
         album.draw(
             f"clusters_{label}.png",
             f"Errors of {target} for each cluster that was left out.",
-            lambda figure: _plot_cluster_errors(figure, by_cluster, result),
+            partial(
+                _plot_cluster_errors,
+                evaluations=by_cluster,
+                result=result,
+                clusters=result.clusters,
+            ),
             size=(8, 4),
             target=target,
         )
@@ -128,7 +137,7 @@ def _draw_target(album: _Album, result: Result, target: str, label: str) -> None
         album.draw(
             f"parity_{label}_{evaluation.scheme}_{evaluation.model}.png",
             f"{target}, {evaluation.scheme}, {evaluation.model}.",
-            lambda figure, e=evaluation: _plot_parity(figure, e, result),
+            partial(_plot_parity, evaluation=evaluation, result=result),
             size=(6.4 if evaluation.scheme == "loco" else 5.2, 5.2),
             target=target,
             kind=DETAIL,
@@ -154,19 +163,15 @@ def _new_figure(size: tuple[float, float]) -> Figure:
     return figure
 
 
-def _plot_strata(figure: Figure, result: Result) -> None:
+def _plot_strata(figure: Figure, strata: np.ndarray, name: str) -> None:
     from skmatgnn.inspection import WorkingIonDisplay
 
-    samples = result.samples
-    WorkingIonDisplay.from_labels(
-        samples.strata, label_name=samples.stratum_name, ax=figure.subplots()
-    )
+    WorkingIonDisplay.from_labels(strata, label_name=name, ax=figure.subplots())
 
 
-def _plot_clusters(figure: Figure, result: Result) -> None:
+def _plot_clusters(figure: Figure, clusters: Clusters) -> None:
     from skmatgnn.inspection import EmbeddingMapDisplay
 
-    clusters = result.clusters
     EmbeddingMapDisplay.from_points(
         clusters.points,
         clusters.labels,
@@ -203,18 +208,19 @@ def _plot_errors(figure: Figure, evaluations: list[Evaluation]) -> None:
 
 
 def _plot_cluster_errors(
-    figure: Figure, evaluations: list[Evaluation], result: Result
+    figure: Figure, evaluations: list[Evaluation], result: Result, clusters: Clusters
 ) -> None:
     from skmatgnn.inspection import ClusterErrorDisplay
 
-    samples, clusters = result.samples, result.clusters
+    samples = result.samples
     first = evaluations[0]
     y = samples.targets[first.rows, samples.target_names.index(first.target)]
-    predicted = {e.model: e.y_pred for e in evaluations}
-    control = predicted.pop("control", None)
+    everything = {e.model: e.y_pred for e in evaluations}
+    control = everything.get("control")
+    predicted = {k: values for k, values in everything.items() if k != "control"}
     ClusterErrorDisplay.from_predictions(
         y,
-        predicted or {"control": control},
+        predicted or everything,
         clusters.labels[first.rows],
         control=control,
         group_names={c["cluster"]: c["central_formula"] for c in clusters.summary},

@@ -87,7 +87,7 @@ def _make(options: argparse.Namespace) -> tuple[Any, Any, str]:
     source = load_estimator(place, device=options.device)
     if hasattr(source, "n_jobs"):
         source.set_params(n_jobs=options.n_jobs)
-    kinds = {
+    kinds: dict[str, Any] = {
         "alignn": ALIGNNRegressor,
         "cgcnn": CGCNNRegressor,
         "crabnet": CrabNetRegressor,

@@ -12,6 +12,7 @@ from skmatgnn.cli._load import load_samples
 from skmatgnn.cli._model_file import (
     ModelInfo,
     is_model_file,
+    is_pickle,
     write_checkpoint,
     write_model,
 )
@@ -141,5 +142,6 @@ def print_summary(
             "(of scaled targets)"
         )
     size = options.out.expanduser().stat().st_size / 1e6
-    remark = "" if is_network else "; open only files you trust"
+    pickled = is_pickle(options.out.expanduser())
+    remark = "; a pickle, open only those you trust" if pickled else ""
     print(f"model file: {options.out} ({size:.1f} MB{remark})")

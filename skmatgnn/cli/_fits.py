@@ -17,6 +17,7 @@ from skmatgnn.cli._report import package_versions
 from skmatgnn.errors import SkmatgnnError
 from skmatgnn.utils.digest import digest
 from skmatgnn.utils.kept_results import KeptResults
+from skmatgnn.utils.lost_workers import explain_lost_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,7 +128,7 @@ class FitStore(KeptResults):
         return digest(package_versions(), options, X, samples.theory)
 
     def _key(self, fit: Fit) -> str:
-        y = self._samples.targets[np.ix_(fit.fold.train, fit.targets)]
+        y = self._samples.targets[np.ix_(fit.fold.train, np.array(fit.targets))]
         rows = [np.asarray(r, np.int64) for r in (fit.fold.train, fit.fold.test)]
         return digest(self._common, fit.model.name, fit.targets, rows, y)
 
@@ -147,8 +148,9 @@ class FitStore(KeptResults):
         found = self.get(self._key(fit), "y_pred", "seconds", "notes")
         if found is None or found[0].shape != (len(fit.fold.test), len(fit.targets)):
             return None
-        y_pred, seconds, notes = found
-        return FitResult(y_pred, *map(float, seconds), tuple(map(str, notes)))
+        y_pred, (fitting, predicting), notes = found
+        texts = tuple(map(str, notes))
+        return FitResult(y_pred, float(fitting), float(predicting), texts)
 
     def keep(self, fit: Fit, result: FitResult) -> None:
         """Keep a result.
@@ -168,6 +170,7 @@ class FitStore(KeptResults):
         )
 
 
+@explain_lost_workers()
 def run_fits(
     fits: Sequence[Fit],
     inputs: dict[str, Any],
@@ -206,8 +209,9 @@ def run_fits(
     SkmatgnnError
         If a model predicts values that are not finite.
     """
-    results = {fit: store.find(fit) for fit in fits}
-    pending = [fit for fit in fits if results[fit] is None]
+    found = {fit: store.find(fit) for fit in fits}
+    results = {fit: result for fit, result in found.items() if result is not None}
+    pending = [fit for fit in fits if fit not in results]
     n_done = len(fits) - len(pending)
     if n_done:
         notes.add(f"{n_done} of {len(fits)} fits were done before and are not repeated")
@@ -224,7 +228,7 @@ def run_fits(
         bar.update()
         for text in result.notes:
             notes.add(text)
-    return results
+    return {fit: results[fit] for fit in fits}
 
 
 def _results(
@@ -239,7 +243,7 @@ def _results(
         X = inputs[fit.model.name]
         if fit.model.name == THEORY:
             X = samples.theory[samples.target_names[fit.targets[0]]]
-        y = samples.targets[np.ix_(fit.fold.train, fit.targets)]
+        y = samples.targets[np.ix_(fit.fold.train, np.array(fit.targets))]
         return X[fit.fold.train], y, X[fit.fold.test]
 
     n_jobs = effective_n_jobs(options.n_jobs)

@@ -1,17 +1,19 @@
-"""Files of trained models: checkpoints of networks, pickles of all else.
+"""Files of trained models: checkpoints of networks, archives of skops of all else.
 
-A pickle follows a line that says what it is, and a line of JSON.
+An archive follows a line that says what it is, and a line of JSON; so does a pickle,
+which stands for it where skops is not installed.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
+from zipfile import ZIP_DEFLATED
 
 import joblib
-import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 
@@ -19,6 +21,7 @@ __all__ = [
     "ModelInfo",
     "is_checkpoint",
     "is_model_file",
+    "is_pickle",
     "is_shipped",
     "read_model",
     "write_checkpoint",
@@ -26,6 +29,13 @@ __all__ = [
 ]
 
 MAGIC = b"skmatgnn-model 1\n"
+SKOPS_MAGIC = b"skmatgnn-model 2\n"
+#: Beside what skops trusts, all that a forest on Magpie features consists of.
+_TRUSTED = [
+    "numpy.dtype",
+    "sklearn.tree._tree.Tree",
+    "skmatgnn.featurizers._magpie.MagpieFeatures",
+]
 _PREFIX = b"skmatgnn-model "
 _COMPRESS = ("zlib", 1)  # a third of the size in half a second; more gains little
 _MAX_HEADER = 1_000_000
@@ -71,7 +81,22 @@ def is_model_file(path: Path) -> bool:
     -------
     bool
     """
-    return _is_pickle(path) or is_checkpoint(path)
+    return _first_line(path).startswith(_PREFIX) or is_checkpoint(path)
+
+
+def is_pickle(path: Path) -> bool:
+    """Tell a model file that only pickle can open.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+    """
+    return _first_line(path) == MAGIC
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -91,9 +116,9 @@ def is_checkpoint(path: Path) -> bool:
     return _checkpoint.is_checkpoint(path)
 
 
-def _is_pickle(path: Path) -> bool:
+def _first_line(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.readline(len(MAGIC)).startswith(_PREFIX)
+        return file.readline(len(MAGIC))
 
 
 def write_checkpoint(
@@ -118,7 +143,7 @@ def write_checkpoint(
 
 
 def write_model(file: IO[bytes], estimator: Any, info: ModelInfo) -> None:
-    """Write a fitted estimator.
+    """Write a fitted estimator without pickle where skops is installed.
 
     Parameters
     ----------
@@ -129,9 +154,15 @@ def write_model(file: IO[bytes], estimator: Any, info: ModelInfo) -> None:
     info : ModelInfo
         What it is.
     """
-    file.write(MAGIC)
-    file.write(json.dumps(asdict(info)).encode() + b"\n")
-    joblib.dump(estimator, file, compress=_COMPRESS)
+    about = json.dumps(asdict(info)).encode() + b"\n"
+    if find_spec("skops") is None:
+        file.write(MAGIC + about)
+        joblib.dump(estimator, file, compress=_COMPRESS)
+        return
+    from skops.io import dumps
+
+    file.write(SKOPS_MAGIC + about)
+    file.write(dumps(estimator, compression=ZIP_DEFLATED, compresslevel=1))
 
 
 def read_model(path: Path, *, device: str = "auto") -> tuple[Any, ModelInfo]:
@@ -160,12 +191,12 @@ def read_model(path: Path, *, device: str = "auto") -> tuple[Any, ModelInfo]:
         raise InvalidValueError(
             f"There is no model file {path}. Make one by fit or finetune."
         )
-    if not _is_pickle(path):
+    if not _first_line(path).startswith(_PREFIX):
         raise InvalidValueError(
             f"{path} is no model file of `skmatgnn fit`, and no checkpoint; it is not "
             "opened."
         )
-    return _read_pickle(path)
+    return _read_other(path)
 
 
 def is_shipped(path: Path | str) -> bool:
@@ -193,10 +224,10 @@ def _read_checkpoint(path: Path, device: str) -> tuple[Any, ModelInfo]:
     try:
         info = ModelInfo(**about["model"])
     except (KeyError, TypeError):  # saved by the estimator itself
-        properties = getattr(estimator, "property_names_", np.empty(0))
+        properties = getattr(estimator, "property_names_", ())
         info = ModelInfo(
             model=type(estimator).__name__,
-            target_names=properties.tolist(),
+            target_names=[str(name) for name in properties],
             uses_graphs=isinstance(estimator, BaseGraphEstimator),
             formula_column=None,
             n_samples=0,
@@ -204,21 +235,33 @@ def _read_checkpoint(path: Path, device: str) -> tuple[Any, ModelInfo]:
     return estimator, info
 
 
-def _read_pickle(path: Path) -> tuple[Any, ModelInfo]:
+def _read_other(path: Path) -> tuple[Any, ModelInfo]:
     with path.open("rb") as file:
         magic = file.readline(len(MAGIC))
-        if magic != MAGIC:
+        openers = {MAGIC: joblib.load, SKOPS_MAGIC: _load_skops}
+        if magic not in openers:
             raise InvalidValueError(
                 f"{path} has the format {magic.decode(errors='replace').strip()!r}, "
                 f"which this version of skmatgnn cannot read. Train the model again."
             )
+        if magic == SKOPS_MAGIC and find_spec("skops") is None:
+            raise InvalidValueError(
+                f"{path} holds an archive of skops, which is not installed. Install it "
+                "with: pip install 'skmatgnn[skops]'"
+            )
         try:
             info = ModelInfo(**json.loads(file.readline(_MAX_HEADER)))
-            return joblib.load(file), info
+            return openers[magic](file), info
         except Exception as error:
-            # Unpickling raises whatever a damaged file or a renamed class leads to.
+            # Both raise whatever a damaged file or a renamed class leads to.
             cause = " ".join(str(error).split())[:200] or type(error).__name__
             raise InvalidValueError(
                 f"{path} cannot be opened: it is damaged, or was written with other "
                 f"versions of the packages ({cause}). Train the model again."
             ) from error
+
+
+def _load_skops(file: IO[bytes]) -> Any:
+    from skops.io import loads
+
+    return loads(file.read(), trusted=_TRUSTED)

@@ -124,7 +124,7 @@ def _network_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_network(
-    estimator_class: type, options: argparse.Namespace, **fixed: Any
+    estimator_class: Any, options: argparse.Namespace, **fixed: Any
 ) -> Any:
     """Make an estimator of what the options say, ``--param`` included.
 
@@ -351,7 +351,8 @@ def _require_known_elements(graphs: Any, samples: Samples) -> None:
     from skmatgnn.datasets._tables import Problems
     from skmatgnn.utils.elements import ELEMENT_SYMBOLS, cgcnn_element_features
 
-    unknown = np.isnan(cgcnn_element_features()).any(axis=1)[graphs.atomic_numbers]
+    without = np.asarray(np.isnan(cgcnn_element_features()).any(axis=1))
+    unknown = without[graphs.atomic_numbers]
     if not unknown.any():
         return
     problems = Problems(samples.source, "Remove these structures.")

@@ -73,9 +73,11 @@ exit codes: 0; 2 for bad arguments or data; 130 after Ctrl-C."""
 
 _TRUST = """\
 trust: a network is written as a checkpoint, which is JSON and plain numbers: reading it
-runs no code. A forest (rf_magpie) is a pickle (joblib), and opening one runs whatever
-code it contains, so use predict only with such files of people you trust. A pickle is
-meant for the same versions of the packages; keep the data to train again."""
+runs no code. A forest (rf_magpie) is an archive of skops, which runs none either, if
+skops is installed (pip install 'skmatgnn[skops]'); else it is a pickle (joblib), and
+opening one runs whatever code it contains, so use predict only with pickles of people
+you trust. Both are meant for the same versions of the packages; keep the data to train
+again."""
 
 _FIT = "Train a model on all rows of your data and write it to a file."
 _FIT_EXAMPLES = """\

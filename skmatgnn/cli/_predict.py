@@ -135,7 +135,7 @@ def _parts_of(path: Path, column: str | None, *, quiet: bool) -> Iterator[Sample
     hidden = quiet or n_rows <= ROWS_AT_ONCE
     with tqdm(total=n_rows, desc="predictions", unit="row", disable=hidden) as bar:
         for table in table_parts(path, ROWS_AT_ONCE):
-            yield _samples_of(table, column)
+            yield _samples_of(table, require_formula_column(table, column))
             bar.update(len(table.rows))
 
 

@@ -268,6 +268,7 @@ def _tables(result: Result) -> list[tuple[str, list[tuple[str, ...]]]]:
             usual = [
                 (e, e.two_sigma["scores"], e.two_sigma["intervals"])
                 for e in evaluations
+                if e.two_sigma is not None
             ]
             title += ", within two standard deviations of the mean"
             tables.append((title, _table_rows(usual)))
@@ -275,7 +276,7 @@ def _tables(result: Result) -> list[tuple[str, list[tuple[str, ...]]]]:
 
 
 def _table_rows(evaluations: list[tuple[Evaluation, dict, dict]]) -> list[tuple]:
-    rows = [_HEADERS]
+    rows: list[tuple[str, ...]] = [_HEADERS]
     for evaluation, scores, intervals in evaluations:
         cells = [
             with_interval(scores[name], intervals.get(name), text)

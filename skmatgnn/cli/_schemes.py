@@ -222,7 +222,7 @@ def make_folds(
     """
     y = samples.targets[:, list(targets)]
     known = np.flatnonzero(~np.isnan(y).all(axis=1))
-    if scheme == "loco":
+    if scheme == "loco" and clusters is not None:
         names = ", ".join(samples.target_names[target] for target in targets)
         splits = _by_cluster(clusters.labels[known], samples.source, names)
     elif scheme == "bootstrap":
@@ -252,11 +252,11 @@ def _resamples(
 ) -> list[_Split]:
     """Draw rows, or whole groups, with replacement; test on those not drawn."""
     rng = np.random.default_rng(options.random_state)
-    units = np.arange(len(known))
+    units: IntArray = np.arange(len(known))
     if samples.groups is not None:
         units = _codes(samples.groups[known])
     n_units = int(units.max()) + 1
-    splits = []
+    splits: list[_Split] = []
     for number in range(options.n_resamples):
         counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units))[units]
         train, test = (

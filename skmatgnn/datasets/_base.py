@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +13,14 @@ from sklearn.utils import Bunch
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError, SkmatgnnError
 from skmatgnn.utils.validation import describe, to_object_array
+from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
+
+    from skmatgnn._typing import Dataset
 
 __all__ = [
     "bunch_of_frame",
@@ -95,8 +97,7 @@ def without_pauling_warnings() -> Iterator[None]:
 
     Formatting or parsing a formula raises it, where the value is not used.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No Pauling electronegativity")
+    with without_warnings(pattern="No Pauling electronegativity"):
         yield
 
 
@@ -131,7 +132,7 @@ def bunch_of_frame(
     units: Mapping[str, str] | None = None,
     keep_frame: bool = False,
     **extra: Any,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     """Make the Bunch, or the pair (data, target), out of a table.
 
     Parameters

@@ -19,7 +19,8 @@ from skmatgnn.datasets._descriptions import FORMATION_ENERGIES, TRANSPORT
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sklearn.utils import Bunch
+
+    from skmatgnn._typing import Dataset
 
 __all__ = ["load_formation_energies", "load_transport"]
 
@@ -42,9 +43,7 @@ _EXPERIMENTAL = (
 )
 
 
-def load_transport(
-    *, as_frame: bool = False, return_X_y: bool = False
-) -> Bunch | tuple[Any, Any]:
+def load_transport(*, as_frame: bool = False, return_X_y: bool = False) -> Dataset:
     """Load computed electronic transport properties of 47,737 compounds.
 
     Read from the copy of the table that matminer installs; no network is used. The
@@ -147,7 +146,7 @@ def _transport_table() -> pd.DataFrame:
 
 def load_formation_energies(
     *, as_frame: bool = False, return_X_y: bool = False
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     """Load measured formation energies of 2,135 solid compounds.
 
     Read from pymatgen's ``exp_compounds.json.gz``, the experimental side of the

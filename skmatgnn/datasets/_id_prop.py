@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pymatgen.core import Structure
-    from sklearn.utils import Bunch
+
+    from skmatgnn._typing import Dataset
 
 __all__ = ["load_id_prop"]
 
@@ -48,7 +49,7 @@ def load_id_prop(
     return_X_y: bool = False,
     n_jobs: int | None = None,
     verbose: bool = False,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     r"""Load a folder of crystal structures in the convention of CGCNN and ALIGNN.
 
     The folder contains ``id_prop.csv``, each row an identifier and one or more target
@@ -166,7 +167,7 @@ def _bunch(
     structures: list[Structure],
     as_frame: bool,
     return_X_y: bool,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     import pandas as pd
 
     systems = [structure.composition.chemical_system for structure in structures]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from skmatgnn.datasets._base import (
 )
 from skmatgnn.datasets._descriptions import PROTOTYPES
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from pymatgen.core import Structure
-    from sklearn.utils import Bunch
+
+    from skmatgnn._typing import Dataset
 
 __all__ = ["load_prototypes"]
 
@@ -50,7 +51,7 @@ def load_prototypes(
     max_atoms: int | None = None,
     as_frame: bool = False,
     return_X_y: bool = False,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     """Load 288 real crystal structures with targets that their geometry defines.
 
     The first part of the AFLOW Library of Crystallographic Prototypes [1]_, from
@@ -205,9 +206,8 @@ def _row(
 ) -> tuple[Structure, dict[str, Any]]:
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-    with warnings.catch_warnings():
-        # Some versions of spglib announce a coming change at every call.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    # Some versions of spglib announce a coming change at every call.
+    with without_warnings(DeprecationWarning):
         symmetry = SpacegroupAnalyzer(structure, symprec=_SYMMETRY_TOLERANCE)
         system, number = (
             symmetry.get_crystal_system(),

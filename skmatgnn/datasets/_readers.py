@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from sklearn.utils import Bunch
+    from skmatgnn._typing import Dataset
+
 
 __all__ = ["ensure_column_names", "read_electrodes", "read_formulas"]
 
@@ -34,7 +35,7 @@ def read_formulas(
     group_column: str | None = None,
     as_frame: bool = False,
     return_X_y: bool = False,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     r"""Read a table of formulas and properties.
 
     Parameters
@@ -107,7 +108,7 @@ def read_formulas(
 
 def read_electrodes(
     path: str | os.PathLike[str], *, as_frame: bool = False, return_X_y: bool = False
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     r"""Read a table of battery electrodes in the layout of the Materials Project.
 
     ==================  =====================================================
@@ -231,7 +232,7 @@ def _bunch_of_table(
     as_frame: bool,
     return_X_y: bool,
     units: dict[str, str] | None = None,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     """Convert the columns, raise all problems together; ``texts[0]`` is the formula."""
     problems = Problems(table.source)
     converted: dict[str, Any] = {name: table.texts(name, problems) for name in texts}

@@ -13,6 +13,7 @@ import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils.validation import describe
+from skmatgnn.utils.warning_filters import recorded_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,8 +105,7 @@ def parse_structure_cell(cell: Any, folder: Path) -> tuple[Structure | None, lis
 
 
 def _recorded(read: Callable[[], Structure]) -> tuple[Structure | None, list[str]]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with recorded_warnings() as caught:
         try:
             structure = read()
         except Exception as error:  # noqa: BLE001
@@ -192,10 +192,14 @@ def _parse_cif(text: str) -> Structure:
 def _parse_poscar(text: str) -> Structure:
     from pymatgen.io.vasp.inputs import Poscar
 
-    with warnings.catch_warnings():
-        # pymatgen would invent elements for a POSCAR that does not name them.
-        warnings.filterwarnings("error", message="Elements in POSCAR cannot be")
-        return Poscar.from_str(text).structure
+    with recorded_warnings() as found:
+        structure = Poscar.from_str(text).structure
+    for warning in found:
+        # pymatgen invents elements for a POSCAR that does not name them
+        if str(warning.message).startswith("Elements in POSCAR cannot be"):
+            raise InvalidValueError(str(warning.message))
+        warnings.warn(warning.message, warning.category, stacklevel=2)
+    return structure
 
 
 def _checked(structure: Structure) -> Structure:
@@ -298,8 +302,8 @@ def _structure_of_sites(content: dict[str, Any]) -> Structure:
         raise InvalidValueError(
             f"it is not as pymatgen writes a structure ({_cause(error)})"
         ) from error
-    coords = _ensure_floats(coords, (len(species), 3), "sites.abc")
-    return _checked(Structure(_ensure_cell(matrix, "lattice.matrix"), species, coords))
+    places = _ensure_floats(coords, (len(species), 3), "sites.abc")
+    return _checked(Structure(_ensure_cell(matrix, "lattice.matrix"), species, places))
 
 
 def _ensure_bool(value: Any) -> bool:

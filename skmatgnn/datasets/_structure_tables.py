@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from sklearn.utils import Bunch
-
-    from skmatgnn._typing import FloatArray
+    from skmatgnn._typing import Dataset, FloatArray
 
 __all__ = [
     "ARRAY_COLUMNS",
@@ -49,7 +47,7 @@ def read_structures(
     return_X_y: bool = False,
     n_jobs: int | None = None,
     verbose: bool = False,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     r"""Read a table of crystal structures and properties.
 
     A cell with a structure holds the text of a CIF or POSCAR file, the name of such a

@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import check_random_state
 
 from skmatgnn.datasets._base import bunch_of_frame, object_series, require_number
 from skmatgnn.datasets._descriptions import CRYSTALS
@@ -17,7 +17,7 @@ from skmatgnn.utils.validation import describe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skmatgnn._typing import RandomState
+    from skmatgnn._typing import Dataset, RandomState
 
 __all__ = ["make_crystals"]
 
@@ -80,7 +80,7 @@ def make_crystals(
     random_state: RandomState = None,
     as_frame: bool = False,
     return_X_y: bool = False,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     r"""Generate crystals with a target that depends on composition and geometry.
 
     Every crystal is a prototype lattice filled with distinct random elements, the more
@@ -185,11 +185,11 @@ def _bunch(
     groups: list[str],
     as_frame: bool,
     return_X_y: bool,
-) -> Bunch | tuple[Any, Any]:
+) -> Dataset:
     import pandas as pd
 
     frame = pd.DataFrame({"prototype": groups, "target": target})
-    frame.insert(0, "structure", object_series(structures, "structure"))
+    frame.insert(0, "structure", object_series(list(structures), "structure"))
     return bunch_of_frame(
         frame,
         data_column="structure",
@@ -261,7 +261,7 @@ def _element_table(symbols: tuple[str, ...]) -> _ElementTable:
         if not Element.is_valid_symbol(symbol):
             raise InvalidValueError(f"elements contains {symbol!r}, no element symbol.")
         data = Element(symbol).data
-        chi, radius = data.get("X"), data.get("Atomic radius")
+        chi, radius = (data.get(key, np.nan) for key in ("X", "Atomic radius"))
         if not (_is_positive(chi) and _is_positive(radius)):
             raise InvalidValueError(
                 f"elements contains {symbol!r}, which has no tabulated "

@@ -54,10 +54,11 @@ def table_parts(path: Path, n_rows: int) -> Iterator[Table]:
         too many.
     """
     problems = Problems(str(path), "Each row needs one cell for each column name.")
-    part, columns, is_empty = None, None, True
+    part: Table | None = None
+    columns, is_empty = [], True
     with opened_text(path) as file:
         for line, cells in rows_of(file, path):
-            if columns is None:
+            if part is None:
                 columns = cells
                 part = Table(str(path), columns, [], [])
                 continue
@@ -71,7 +72,7 @@ def table_parts(path: Path, n_rows: int) -> Iterator[Table]:
             if len(part.rows) == n_rows:
                 yield part
                 part = Table(str(path), columns, [], [])
-    if columns is None:
+    if part is None:
         raise InvalidValueError(
             f"{path} is empty; expected a line of column names and rows of data."
         )

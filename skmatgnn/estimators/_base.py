@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from skmatgnn.graphs import (
     GraphSettings,
     StructureToGraph,
     ensure_graphs,
+    is_dgl_graph,
 )
 from skmatgnn.graphs._device import resolve_device
 from skmatgnn.nets import GraphDataset
@@ -52,12 +54,20 @@ class BaseGraphEstimator(BaseNetEstimator):
     in ``_architecture``, and say how targets are encoded and outputs decoded.
     """
 
-    _learnt = ("net_", "target_scaler_", "graph_settings_")
+    _learnt: ClassVar[tuple[str, ...]] = ("net_", "target_scaler_", "graph_settings_")
     _also_saved = ("_element_table", "_inherited")
     _chunk_size = 2**14  # of 30 atoms, they are about 150 MB
 
     def _ensure_samples(self, X: Any) -> GraphArray | StructureArray:
-        return ensure_crystals(X)
+        return ensure_crystals(X, self._pack_dgl)
+
+    def _pack_dgl(self, graphs: Any) -> GraphArray:
+        return GraphArray.from_dgl(
+            graphs,
+            cutoff=float(self._setting("cutoff")),
+            max_neighbors=self._setting("max_neighbors"),
+            angles=self._reads_angles(),
+        )
 
     def _to_graphs(self, X: Any, *, reset: bool) -> GraphArray:
         device = resolve_device(self.device)
@@ -161,12 +171,16 @@ class BaseGraphEstimator(BaseNetEstimator):
         return self._apply(X, "embed")
 
 
-def ensure_crystals(X: Any) -> GraphArray | StructureArray:
+def ensure_crystals(
+    X: Any, pack_dgl: Callable[[Any], GraphArray] = GraphArray.from_dgl
+) -> GraphArray | StructureArray:
     """Pack structures, or graphs in any container, of which NumPy unpacks none."""
     if hasattr(X, "iloc") or isinstance(X, list | tuple | np.ndarray):
         X = ensure_object_array(X, what="structures or graphs", single=())
         if any(isinstance(item, GraphArray) for item in X):
             X = _join_graphs(X)
+        elif any(map(is_dgl_graph, X)):
+            X = pack_dgl(X)
     if not isinstance(X, GraphArray):
         return StructureArray.from_structures(X)
     if len(X) == 0:
@@ -175,7 +189,7 @@ def ensure_crystals(X: Any) -> GraphArray | StructureArray:
 
 
 def _join_graphs(items: np.ndarray) -> GraphArray:
-    graphs = GraphArray.concatenate(items)
+    graphs = GraphArray.concatenate(list(items))
     for index, item in enumerate(items):
         if len(item) != 1:
             raise InvalidValueError(

@@ -102,7 +102,7 @@ class CheckpointMixin:
 
 
 def save_estimator(
-    estimator: BaseNetEstimator,
+    estimator: Any,
     path: str | PathLike,
     about: dict[str, Any] | None = None,
 ) -> None:
@@ -121,7 +121,7 @@ def save_estimator(
     InvalidTypeError, NotFittedError, OSError
         As ``save`` does.
     """
-    path = _checked_path(path)
+    checked = _checked_path(path)
     encoder = Encoder()
     config = encode_estimator(estimator, encoder, "")
     config["saved_with"] = {
@@ -131,7 +131,7 @@ def save_estimator(
     }
     if about:
         config["about"] = about
-    write_checkpoint(path, config, encoder.arrays)
+    write_checkpoint(checked, config, encoder.arrays)
 
 
 def read_about(path: str | PathLike) -> dict[str, Any]:
@@ -337,8 +337,9 @@ def _make_estimator(
 def _estimator_class(name: str) -> type[BaseNetEstimator]:
     from skmatgnn import estimators
 
-    cls = getattr(estimators, name, None) if name in estimators.__all__ else None
-    if not (isinstance(cls, type) and issubclass(cls, CheckpointMixin)):
+    cls: Any = getattr(estimators, name, None) if name in estimators.__all__ else None
+    saved = isinstance(cls, type) and issubclass(cls, CheckpointMixin)
+    if not saved:
         raise InvalidValueError(f"it holds {name!r}, which this version does not have")
     return cls
 
@@ -380,7 +381,7 @@ def _require_fitting(
     """Compare shapes before any memory is taken for what a wrong file may ask for."""
     largest = sum(weight.numel() for weight in weights.values())
     for name, value in arguments.items():
-        if isinstance(value, Integral) and value > largest:
+        if isinstance(value, Integral) and int(value) > largest:
             raise InvalidValueError(f"its network has {name}={value}, but few weights")
     with kept_generator(), torch.device("meta"):
         expected = module(**arguments).state_dict()
@@ -394,7 +395,7 @@ def _require_fitting(
             )
 
 
-def _checked_path(path: Any) -> str:
+def _checked_path(path: Any) -> Any:
     if not isinstance(path, str | PathLike):
         raise InvalidTypeError(
             f"path must be a str or path-like; got {type(path).__name__}."

@@ -105,6 +105,13 @@ head : {"auto", "keep", "new"}, default={head}
     deviations, spread within a factor of ten), so that it is right from the start; and
     else on their own, as for another property. A kept head of a classifier keeps its
     classes, of which y may lack some with ``"keep"``.
+checkpoint_dir : path or None, default={checkpoint_dir}
+    Folder in which ``fit`` keeps its state, at a cost of two percent at most. The same
+    fit again (data, parameters, ``random_state``, versions), by whatever process, goes
+    on where the former was stopped, and comes to the same model, bit for bit on the
+    same device; where it had finished, that model is there at once. Each fit has a file
+    of its own, so that folds, searches and ensembles may share a folder. It needs a
+    ``random_state``, and nothing in it is pickled.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Added to those of the estimator.
 net_params : dict or None, default={net_params}

@@ -73,6 +73,7 @@ def merge_duplicates(samples: Samples, *keys: np.ndarray) -> Samples:
         y,
         total / total.mean(),
         None if samples.groups is None else samples.groups[first],
+        first,
     )
 
 

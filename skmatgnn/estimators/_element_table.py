@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -103,7 +104,7 @@ def _magpie() -> np.ndarray:
 
 
 MOST = 0.5
-NAMED_TABLES = {
+NAMED_TABLES: dict[str, Callable[[], np.ndarray]] = {
     "cgcnn": cgcnn_element_features,
     "one_hot": _one_hot,
     "matscholar": matscholar_element_features,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -95,6 +96,7 @@ class BaseMODNet(BaseNetEstimator):
         device: str | torch.device = "auto",
         precision: str = "auto",
         warm_start: bool = False,
+        checkpoint_dir: str | PathLike | None = None,
         callbacks: list | None = None,
         net_params: dict | None = None,
         memory: str | Memory | None = None,
@@ -121,6 +123,7 @@ class BaseMODNet(BaseNetEstimator):
         self.device = device
         self.precision = precision
         self.warm_start = warm_start
+        self.checkpoint_dir = checkpoint_dir
         self.callbacks = callbacks
         self.net_params = net_params
         self.memory = memory
@@ -158,7 +161,8 @@ class BaseMODNet(BaseNetEstimator):
         used = np.flatnonzero(samples.weight)
         weight = samples.weight[used]
         groups = None if samples.groups is None else samples.groups[used]
-        return Samples(samples.X[used], samples.y[used], weight / weight.mean(), groups)
+        weight = weight / weight.mean()
+        return Samples(samples.X[used], samples.y[used], weight, groups, used)
 
     def _make_dataset(
         self,
@@ -182,7 +186,7 @@ class BaseMODNet(BaseNetEstimator):
         table = self.feature_scaler_.transform(X[:, self.ranking_])
         return TableDataset(table, target, weight, groups)
 
-    def _rank(self, X: FloatArray, target: np.ndarray, seed: int) -> np.ndarray:
+    def _rank(self, X: FloatArray, target: np.ndarray | None, seed: int) -> np.ndarray:
         if self.n_features is not None:
             selector = RelevanceRedundancySelector(
                 n_features=self.n_features,
@@ -223,7 +227,7 @@ class BaseMODNet(BaseNetEstimator):
         """
         check_is_fitted(self)
         featurizer = getattr(self, "featurizer_", None)
-        if hasattr(featurizer, "get_feature_names_out"):
+        if featurizer is not None and hasattr(featurizer, "get_feature_names_out"):
             names = featurizer.get_feature_names_out()
         else:
             default = [f"x{i}" for i in range(self._n_columns)]

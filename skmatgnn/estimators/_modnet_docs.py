@@ -61,7 +61,7 @@ feature_scaler_ : FeatureScaler
     Scale of the features.
 n_features_in_ : int
     Columns of X, if ``featurizer`` is None.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Only if moreover X has names of columns.
 """
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -32,7 +35,9 @@ from skmatgnn.nets import (
 )
 from skmatgnn.nets._data_parallel import train
 from skmatgnn.nets._fine_tuning import STRATEGIES
+from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._shared_state import kept_generator
+from skmatgnn.nets._training_record import TrainingRecord, require_writable
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
 from skmatgnn.utils.validation import (
@@ -75,6 +80,7 @@ TRAINING_CONSTRAINTS = {
     "device": [str, torch.device],
     "precision": [StrOptions({"auto", "float32", "tf32", "bfloat16", "float64"})],
     "warm_start": ["boolean"],
+    "checkpoint_dir": [str, PathLike, None],
     "callbacks": [list, None],
     "net_params": [dict, None],
     "verbose": ["verbose"],
@@ -88,6 +94,7 @@ class Samples(NamedTuple):
     y: np.ndarray
     weight: np.ndarray | None
     groups: np.ndarray | None
+    rows: np.ndarray | None = None  # of what the user gave, where some were left out
 
 
 class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimator):
@@ -101,8 +108,14 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
     are encoded and outputs decoded.
     """
 
-    _module: ClassVar[type[nn.Module]]
-    _architecture: ClassVar[tuple[str, ...]]
+    if TYPE_CHECKING:  # attributes of a class, or properties
+
+        @property
+        def _module(self) -> type[nn.Module]: ...
+
+        @property
+        def _architecture(self) -> tuple[str, ...]: ...
+
     _learnt: ClassVar[tuple[str, ...]] = ("net_", "target_scaler_")
     _prediction_batch_size: ClassVar[int | None] = None  # that of training
     _chunk_size: ClassVar[int] = CHUNK_SIZE  # samples that are encoded at once
@@ -141,7 +154,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         """Change the samples of ``fit`` before targets are scaled."""
         return samples
 
-    def _module_params(self, dataset: DeviceDataset) -> dict[str, Any]:
+    def _module_params(self, dataset: Any) -> dict[str, Any]:
         """Arguments of the network beyond ``_architecture`` and ``n_outputs``."""
         del dataset
         return {}
@@ -161,42 +174,90 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         weight = normalised_weight(sample_weight, checked)
         samples = self._prepare_samples(Samples(X, checked, weight, groups))
         targets = self._encode_targets(samples.y, samples.weight, reset=reset, **known)
-        return self._make_dataset(
+        dataset = self._make_dataset(
             samples.X, targets, samples.weight, samples.groups, reset=reset
         )
+        dataset.origin = samples.rows
+        return dataset
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Self:
+        folder = self._record_folder()
         before = self._prepare_warm_start() if self._continues() else None
         if before is None:
             self._forget()
         with self._transfer(cold=before is None):
             dataset = self._dataset(X, y, sample_weight, groups)
-            net = self._start_net(dataset, before)
-        self._train(net, dataset)
+            net = self._train(dataset, before, folder)
         self.net_ = net  # only now: what is interrupted at once is not fitted
         return self._finish(dataset)
+
+    def _train(
+        self,
+        dataset: DeviceDataset,
+        before: dict[str, torch.Tensor] | None,
+        folder: Path | None,
+    ) -> GraphNet:
+        """Train; where a batch is too large for the device, anew with half of it."""
+        seeds, size = self._draw_seeds(), self._batch_size(len(dataset))
+        while True:
+            net = self._start_net(dataset, before, size, seeds)
+            if folder is not None:
+                net.record = TrainingRecord(folder, type(self).__name__, net, dataset)
+            _, trouble = self._train_once(net, dataset)
+            net.record = None
+            if not trouble:
+                return net
+            may_halve = net.batch_size == size  # net_params may have one of its own
+            size = smaller_batch(
+                net.batch_size,
+                trouble,
+                doing="training starts again with",
+                also=" Set that, or less, to save this attempt.",
+                may_halve=may_halve,
+            )
+
+    def _record_folder(self) -> Path | None:
+        """Make the folder of training states before anything that takes time."""
+        if self.checkpoint_dir is None:
+            return None
+        if self.random_state is None:
+            raise InvalidValueError(
+                "checkpoint_dir needs a random_state, such as random_state=0: only "
+                "then does a fit that is repeated draw the same numbers, and goes on "
+                "where the former was stopped."
+            )
+        return require_writable(self.checkpoint_dir)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, **known: Any) -> Self:
         net = getattr(self, "net_", None)
         with self._transfer(cold=net is None):
             dataset = self._dataset(X, y, sample_weight, **known)
-            net = net or self._start_net(dataset, None)
+            if net is None:
+                size = self._batch_size(len(dataset))
+                net = self._start_net(dataset, None, size, self._draw_seeds())
         net.lr_schedule = "constant"
         net.train_split = None
         net.calibrate_norm = False
         with net.epochs(1):
-            self._train(net, dataset)
+            _, trouble = self._train_once(net, dataset)
+        if trouble:
+            smaller_batch(net.batch_size, trouble, doing="", may_halve=False)
         self.net_ = net
         return self._finish(dataset)
 
-    def _train(self, net: GraphNet, dataset: DeviceDataset) -> None:
-        train(net, dataset, getattr(self, "n_devices", None))
+    def _train_once(self, net: GraphNet, dataset: DeviceDataset) -> tuple[Any, str]:
+        n_devices = getattr(self, "n_devices", None)
+        return unless_out_of_memory(partial(train, net, dataset, n_devices))
 
     def _start_net(
-        self, dataset: DeviceDataset, before: dict[str, torch.Tensor] | None
+        self,
+        dataset: DeviceDataset,
+        before: dict[str, torch.Tensor] | None,
+        batch_size: int,
+        seeds: tuple[int, int],
     ) -> GraphNet:
         """Make a net with new weights, those from before, or pretrained ones."""
-        net = self._build_net(dataset)
+        net = self._build_net(dataset, batch_size, *seeds)
         if before is not None:
             net.module_.load_state_dict(before)
         elif hasattr(self, "_source"):
@@ -233,15 +294,19 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         """Values that the shapes of the weights depend on."""
         return {name: self._setting(name) for name in self._architecture}
 
-    def _build_net(self, dataset: DeviceDataset) -> GraphNet:
+    def _draw_seeds(self) -> tuple[int, int]:
         rng = check_random_state(self.random_state)
         seed, split_seed = (int(s) for s in rng.randint(MAX_SEED, size=2))
+        return seed, split_seed
+
+    def _build_net(
+        self, dataset: DeviceDataset, batch_size: int, seed: int, split_seed: int
+    ) -> GraphNet:
         module = {
             "n_outputs": self.n_outputs_,
             **self._module_params(dataset),
             **{name: self._setting(name) for name in self._architecture},
         }
-        batch_size = self._batch_size(len(dataset))
         return self._make_net(module, batch_size, seed=seed, split_seed=split_seed)
 
     def _make_net(
@@ -295,7 +360,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
             callbacks.append(("progress", ProgressBar()))
         return callbacks + _require_callbacks(self.callbacks or [])
 
-    def _finish(self, dataset: DeviceDataset) -> Self:
+    def _finish(self, dataset: Any) -> Self:
         del dataset
         self.signature_ = self._signature()
         self.device_ = self.net_.device

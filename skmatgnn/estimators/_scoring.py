@@ -29,4 +29,5 @@ class MaskedRegressorMixin(RegressorMixin):
         float
             Averaged over the targets.
         """
-        return masked_r2_score(y, self.predict(X), sample_weight=sample_weight)
+        score = masked_r2_score(y, self.predict(X), sample_weight=sample_weight)
+        return float(score)

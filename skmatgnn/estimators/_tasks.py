@@ -48,7 +48,8 @@ class NetRegressorMixin(MaskedRegressorMixin):
         X : sequence of n materials
             List, tuple, 1-D object array, Series or one-column frame. Structure
             estimators take pymatgen Structure, ase Atoms or graphs from
-            StructureToGraph (also packed, as StructureArray or GraphArray);
+            StructureToGraph (also packed, as StructureArray or GraphArray), or
+            DGLGraph (with the fields that ``GraphArray.from_dgl`` reads);
             composition estimators take formulas, Composition or Structure.
         y : array-like of shape (n,) or (n, t)
             Targets, in any unit. NaN in a 2-D y means "not known" and is skipped.
@@ -158,7 +159,8 @@ class NetClassifierMixin(ClassifierMixin):
         X : sequence of n materials
             List, tuple, 1-D object array, Series or one-column frame. Structure
             estimators take pymatgen Structure, ase Atoms or graphs from
-            StructureToGraph (also packed, as StructureArray or GraphArray);
+            StructureToGraph (also packed, as StructureArray or GraphArray), or
+            DGLGraph (with the fields that ``GraphArray.from_dgl`` reads);
             composition estimators take formulas, Composition or Structure.
         y : array-like of shape (n,)
             Class labels.

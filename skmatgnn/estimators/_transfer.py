@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -42,7 +42,20 @@ class TransferMixin:
     give, in ``_settings_of_fit``, their values in the last fit.
     """
 
-    _inheritable: ClassVar[tuple[str, ...]] = ()
+    if TYPE_CHECKING:  # what the estimators have, as attributes or properties
+        net_: Any
+        signature_: dict[str, Any]
+        pretrained: Any
+        head: str
+
+        @property
+        def _trunk(self) -> type[nn.Module]: ...
+
+        @property
+        def _inheritable(self) -> tuple[str, ...]: ...
+
+    else:
+        _inheritable = ()
 
     def _settings_of_fit(self) -> dict[str, Any]:
         return {}

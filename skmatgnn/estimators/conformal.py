@@ -32,6 +32,7 @@ from skmatgnn.utils._sklearn import (
     num_samples,
     safe_indexing,
 )
+from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
@@ -186,6 +187,7 @@ class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
+    @explain_lost_workers()
     def fit(self, X: Any, y: Any, groups: Any = None, **fit_params: Any) -> Self:
         """Train and calibrate.
 
@@ -247,7 +249,7 @@ class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
         counts = [
             np.isfinite(column).sum()
             if codes is None
-            else len(np.unique(self._groups[np.isfinite(column)]))
+            else len(np.unique(codes[self.calibration_indices_[np.isfinite(column)]]))
             for column in columns
         ]
         self.max_confidence_level_ = highest_level(int(min(counts)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -98,6 +99,7 @@ class BaseCrabNet(BaseNetEstimator):
         pretrained: Any = None,
         fine_tuning: str = "full",
         head: str = "auto",
+        checkpoint_dir: str | PathLike | None = None,
         callbacks: list | None = None,
         net_params: dict | None = None,
         verbose: bool = False,
@@ -128,6 +130,7 @@ class BaseCrabNet(BaseNetEstimator):
         self.pretrained = pretrained
         self.fine_tuning = fine_tuning
         self.head = head
+        self.checkpoint_dir = checkpoint_dir
         self.callbacks = callbacks
         self.net_params = net_params
         self.verbose = verbose
@@ -187,9 +190,9 @@ class BaseCrabNet(BaseNetEstimator):
     def _batch_size(self, n_samples: int) -> int:
         size = self.batch_size
         if size == "auto":
-            size = 2 ** round(np.log2(n_samples / 32))
-            size = int(np.clip(size, SMALLEST_BATCH, LARGEST_BATCH))
-        return min(size, n_samples)
+            even = 2 ** round(np.log2(n_samples / 32))
+            size = int(np.clip(even, SMALLEST_BATCH, LARGEST_BATCH))
+        return min(int(size), n_samples)
 
     def _module_params(self, dataset: DeviceDataset) -> dict[str, Any]:
         del dataset

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
+    clone,
     is_classifier,
     is_regressor,
 )
@@ -19,11 +20,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn._typing import RandomState
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.estimators._base import BaseGraphEstimator
+from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._docs import fill_sections
 from skmatgnn.estimators._scoring import MaskedRegressorMixin
 from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
 from skmatgnn.utils._seeds import seeded_clone, seeds_of
 from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
+from skmatgnn.utils.lost_workers import explain_lost_workers
 
 __all__ = ["DeepEnsembleClassifier", "DeepEnsembleRegressor"]
 
@@ -68,11 +72,14 @@ class BaseDeepEnsemble(WrapperMixin):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
+    _chunk_size = BaseGraphEstimator._chunk_size  # noqa: SLF001 - as the members'
+
     @abstractmethod
     def _require_estimator(self) -> None:
         """Reject an estimator of another task."""
 
     @fit_context(prefer_skip_nested_validation=False)
+    @explain_lost_workers()
     def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """Train all members on all of the data.
 
@@ -105,6 +112,7 @@ class BaseDeepEnsemble(WrapperMixin):
         params = self._params_of_fit(fit_params)
         rng = check_random_state(self.random_state)
         seeds = rng.randint(MAX_SEED, size=self.n_models).tolist()
+        X = _packed_once(self.estimator, X)
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_member)(self.estimator, seed, X, y, params) for seed in seeds
         )
@@ -141,8 +149,8 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimato
 
     Notes
     -----
-    Each member makes its graphs anew. With ``make_pipeline(StructureToGraph(),
-    DeepEnsembleRegressor(ALIGNNRegressor()))`` they are made once.
+    Graphs are made once for all members of ALIGNN or CGCNN that are given as they are;
+    inside a Pipeline, each member makes its own.
 
     The spread of the members is too small where they agree on what is wrong, and holds
     no noise of the targets unless the members learn it, as CrabNet does. Calibrate it
@@ -167,6 +175,7 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimato
     ((4,), True)
     """
 
+    @in_chunks
     def predict(
         self, X: Any, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -188,6 +197,7 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimato
             ``sqrt(var(means) + mean(std ** 2))``.
         """
         check_is_fitted(self)
+        X = _graphs_of(self.estimators_[0], X)
         if not return_std:
             return np.mean([model.predict(X) for model in self.estimators_], axis=0)
         pairs = [predict_with_std(model, X) for model in self.estimators_]
@@ -269,6 +279,7 @@ class DeepEnsembleClassifier(BaseDeepEnsemble, ClassifierMixin, BaseEstimator):
         self.classes_ = self.estimators_[0].classes_
         return self
 
+    @in_chunks
     def predict_proba(
         self, X: Any, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -288,6 +299,7 @@ class DeepEnsembleClassifier(BaseDeepEnsemble, ClassifierMixin, BaseEstimator):
             Only if ``return_std``.
         """
         check_is_fitted(self)
+        X = _graphs_of(self.estimators_[0], X)
         members = np.array([model.predict_proba(X) for model in self.estimators_])
         mean = members.mean(axis=0)
         return (mean, members.std(axis=0)) if return_std else mean
@@ -303,11 +315,30 @@ class DeepEnsembleClassifier(BaseDeepEnsemble, ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n,)
         """
-        best = self.predict_proba(X).argmax(axis=1)
+        best = np.argmax(self.predict_proba(X), axis=1)
         return self.classes_[best]
 
     def _require_estimator(self) -> None:
         self._require_kind(is_classifier, "classifier")
+
+
+def _packed_once(estimator: Any, X: Any) -> Any:
+    """Make the graphs that all members would make; a pretrained one may set them."""
+    if isinstance(estimator, BaseGraphEstimator) and (
+        getattr(estimator, "pretrained", None) is None
+    ):
+        estimator = clone(estimator)
+        estimator._validate_params()  # noqa: SLF001
+        return _graphs_of(estimator, X)
+    return X
+
+
+def _graphs_of(estimator: Any, X: Any) -> Any:
+    if not isinstance(estimator, BaseGraphEstimator):
+        return X
+    reset = not hasattr(estimator, "net_")
+    samples = estimator._ensure_samples(X)  # noqa: SLF001
+    return estimator._to_graphs(samples, reset=reset)  # noqa: SLF001
 
 
 def _fit_member(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -108,6 +109,7 @@ class MODNetRegressor(NetRegressorMixin, BaseMODNet):
         "target_groups",
     )
     _discrete_target = False
+    target_range_: np.ndarray
 
     _parameter_constraints: ClassVar[dict] = {
         **MODNET_CONSTRAINTS,
@@ -140,6 +142,7 @@ class MODNetRegressor(NetRegressorMixin, BaseMODNet):
         device: str | torch.device = "auto",
         precision: str = "auto",
         warm_start: bool = False,
+        checkpoint_dir: str | PathLike | None = None,
         callbacks: list | None = None,
         net_params: dict | None = None,
         memory: str | Memory | None = None,
@@ -167,6 +170,7 @@ class MODNetRegressor(NetRegressorMixin, BaseMODNet):
             device=device,
             precision=precision,
             warm_start=warm_start,
+            checkpoint_dir=checkpoint_dir,
             callbacks=callbacks,
             net_params=net_params,
             memory=memory,

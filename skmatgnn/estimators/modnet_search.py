@@ -14,6 +14,7 @@ from skmatgnn._typing import RandomState
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import BaseSearchCV, Interval, StrOptions
+from skmatgnn.utils.lost_workers import explain_lost_workers
 
 __all__ = ["MODNetSearchCV"]
 
@@ -168,6 +169,7 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
         self.mutation_rate = mutation_rate
         self.random_state = random_state
 
+    @explain_lost_workers()
     def _run_search(self, evaluate_candidates: Callable) -> None:
         genetic = self.preset == "genetic"
         values = {**(GENES if genetic else QUICK), **(self.space or {})}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import signature
 from numbers import Integral
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MPTRegressor"]
 
-NETWORKS: dict[str, tuple[type, type, type]] = {
+NETWORKS: dict[str, tuple[Any, type[nn.Module], type[nn.Module]]] = {
     "alignn": (ALIGNNRegressor, ALIGNN, MultiPropertyALIGNN),
     "cgcnn": (CGCNNRegressor, CGCNN, MultiPropertyCGCNN),
 }
@@ -117,7 +118,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
     (3,)
     """
 
-    _learnt = (
+    _learnt: ClassVar[tuple[str, ...]] = (
         *("net_", "target_scaler_", "graph_settings_"),
         *("property_names_", "property_kinds_"),
     )
@@ -175,6 +176,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         pretrained: Any = None,
         fine_tuning: str = "full",
         head: str = "auto",
+        checkpoint_dir: str | PathLike | None = None,
         callbacks: list | None = None,
         net_params: dict | None = None,
         n_jobs: int | None = None,
@@ -218,6 +220,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         self.pretrained = pretrained
         self.fine_tuning = fine_tuning
         self.head = head
+        self.checkpoint_dir = checkpoint_dir
         self.callbacks = callbacks
         self.net_params = net_params
         self.n_jobs = n_jobs
@@ -370,7 +373,8 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         theirs, ours = source.property_names_.tolist(), self.property_names_.tolist()
         if theirs != ours:
             return f"it has the properties {theirs}, and y {ours}"
-        if not np.array_equal(source._classes(), self._classes()):  # noqa: SLF001
+        theirs, ours = source._classes(), self._classes()  # noqa: SLF001
+        if not np.array_equal(np.asarray(theirs), np.asarray(ours)):
             return "some of its classes are numbers here, or the other way round"
         return None
 

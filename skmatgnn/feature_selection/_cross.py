@@ -58,11 +58,11 @@ def self_information(X: FloatArray, n_neighbors: int, seed: int) -> FloatArray:
     psi = Digamma(len(X) + 1)
     out = np.empty(X.shape[1])
     for j, x in enumerate(X.T):
-        pair = [
+        feature, twin = (
             column_of(x, n_neighbors=n_neighbors, seed=seed, stream=(which, j))
             for which in (_FEATURE, _TWIN)
-        ]
-        out[j] = continuous_information(*pair, n_neighbors, psi)
+        )
+        out[j] = continuous_information(feature, twin, n_neighbors, psi)
     return out
 
 

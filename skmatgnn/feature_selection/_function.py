@@ -97,8 +97,8 @@ def mutual_information(
         column_of(x, n_neighbors=k, seed=seed, stream=(0, j)) for j, x in enumerate(X.T)
     )
     if discrete_target:
-        return np.array(
-            [discrete_information(x, target.values, k, psi) for x in columns]
-        )
-    y_column = column_of(target.values, n_neighbors=k, seed=seed, stream=(1, 0))
+        codes = target.values.astype(np.intp)
+        return np.array([discrete_information(x, codes, k, psi) for x in columns])
+    values = target.values.astype(np.float64)
+    y_column = column_of(values, n_neighbors=k, seed=seed, stream=(1, 0))
     return np.array([continuous_information(x, y_column, k, psi) for x in columns])

@@ -30,6 +30,7 @@ from skmatgnn.feature_selection._ranking import (
     schedule_value,
 )
 from skmatgnn.feature_selection._targets import Target, ensure_targets, target_nmi
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import HasMethods, Interval, StrOptions, fit_context
 from skmatgnn.utils.validation import require_consistent_length
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["RelevanceRedundancySelector"]
 
 
-class RelevanceRedundancySelector(SelectorMixin, BaseEstimator):
+class RelevanceRedundancySelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     r"""Select features by relevance to the target over redundancy, as MODNet does.
 
     The normalised mutual information of two variables is their mutual information
@@ -93,18 +94,18 @@ class RelevanceRedundancySelector(SelectorMixin, BaseEstimator):
     ----------
     ranking_ : ndarray of shape (n_ranked,)
         Indices of the selected features, best first.
-    target_nmi_ : ndarray of shape (n_features_in_, n_targets)
+    target_nmi_ : ndarray of shape (`n_features_in_`, n_targets)
         Normalised information about each target, from rows given to `fit` only;
         NaN for dropped features.
-    cross_nmi_ : ndarray of shape (n_features_in_, n_features_in_)
+    cross_nmi_ : ndarray of shape (`n_features_in_`, `n_features_in_`)
         Normalised information between features; NaN for dropped features and for
         pairs that the ranking did not need.
-    self_information_ : ndarray of shape (n_features_in_,)
+    self_information_ : ndarray of shape (`n_features_in_`,)
         In nats.
     target_rankings_ : list of ndarray
         The ranking of each target.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only where X has feature names.
 
     See Also

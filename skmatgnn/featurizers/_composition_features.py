@@ -15,6 +15,7 @@ from skmatgnn.featurizers._ion_property import ion_property
 from skmatgnn.featurizers._magpie import MagpieFeatures, _weighted_statistics
 from skmatgnn.featurizers._matminer_sets import SLOW_SETS, slow_features
 from skmatgnn.preprocessing._formula import parse_compositions
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import fit_context
 from skmatgnn.utils.elements import (
     ATOMIC_NUMBERS,
@@ -58,7 +59,7 @@ _LABELS: dict[str, list[str]] = {
 }
 
 
-class CompositionFeatures(TransformerMixin, BaseEstimator):
+class CompositionFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Features of a composition from several sources: 269 by default.
 
     The sets are those of MODNet's composition presets [1]_ that can be had in under
@@ -276,7 +277,7 @@ def _element_fraction(packed: PackedCompositions, *, impute_nan: bool) -> FloatA
 
 def _stoichiometry(packed: PackedCompositions, *, impute_nan: bool) -> FloatArray:
     del impute_nan
-    columns = [packed.counts.astype(np.float64)]
+    columns: list[FloatArray] = [packed.counts.astype(np.float64)]
     columns += [_sum(packed, packed.fractions**p) ** (1 / p) for p in _NORMS]
     return np.stack(columns, axis=1)
 

@@ -145,7 +145,7 @@ class MatminerFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_out_)
+        ndarray of shape (n_samples, `n_features_out_`)
 
         Raises
         ------
@@ -178,7 +178,7 @@ class MatminerFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_features_out_,), dtype object
+        ndarray of shape (`n_features_out_`,), dtype object
         """
         del input_features
         check_is_fitted(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from skmatgnn.featurizers._matminer import MatminerFeatures
 from skmatgnn.utils.elements import ATOMIC_NUMBERS
+from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from skmatgnn._typing import FloatArray, IntArray
@@ -75,11 +75,9 @@ def slow_features(
     class_name, labels = SLOW_SETS[name]
     options = {"impute_nan": impute_nan} if name in _TAKES_IMPUTE_NAN else {}
     first, inverse = distinct_compositions(packed)
-    with warnings.catch_warnings():
-        # Single elements have no pairs to average over: that gives the NaN wanted.
-        warnings.simplefilter("ignore", category=RuntimeWarning)
-        # What matminer does with pandas is not for our users to act on.
-        warnings.simplefilter("ignore", category=FutureWarning)
+    # Single elements have no pairs to average over: that gives the NaN wanted. What
+    # matminer does with pandas is not for our users to act on.
+    with without_warnings(RuntimeWarning), without_warnings(FutureWarning):
         featurizer = getattr(composition, class_name)(**options)
         wrapped = MatminerFeatures(featurizer, n_jobs=n_jobs, on_error="nan")
         table = wrapped.fit_transform([packed.as_dict(index) for index in first])

@@ -251,6 +251,110 @@ class GraphArray(Sequence):
             **columns,
         )
 
+    def to_dgl(self, *, atom_features: str = "atomic_number") -> list[Any]:
+        """Make one DGLGraph of each graph, with the fields that ALIGNN's have.
+
+        Parameters
+        ----------
+        atom_features : {"atomic_number", "cgcnn"}, default="atomic_number"
+            What is in ``ndata["atom_features"]``: atomic numbers, (n_atoms, 1), or
+            CGCNN's 92 features.
+
+        Returns
+        -------
+        list of DGLGraph
+            With atomic numbers in ``ndata["Z"]`` and vectors from source to
+            destination, in Angstrom, in ``edata["r"]``. Edges keep their order. Of the
+            line graph, see :meth:`GraphBatch.to_dgl`.
+
+        Raises
+        ------
+        ImportError
+            If DGL is not installed.
+
+        Examples
+        --------
+        >>> from skmatgnn.datasets import make_crystals
+        >>> from skmatgnn.graphs import StructureToGraph
+        >>> graphs = StructureToGraph().transform(make_crystals(2, random_state=0).data)
+        >>> graphs.to_dgl()[0].edata["r"].shape  # doctest: +SKIP
+        torch.Size([24, 3])
+        """
+        from skmatgnn.graphs._dgl import graphs_to_dgl
+
+        return graphs_to_dgl(self, atom_features=atom_features)
+
+    @classmethod
+    def from_dgl(
+        cls,
+        graphs: Any,
+        *,
+        cutoff: float = 8.0,
+        max_neighbors: int | None = 12,
+        three_body_cutoff: float | None = None,
+        shell_tolerance: float = 0.01,
+        angles: bool = True,
+    ) -> GraphArray:
+        """Pack graphs of DGL, such as those that ALIGNN makes.
+
+        Parameters
+        ----------
+        graphs : sequence of DGLGraph, or a batched DGLGraph
+            Read are atomic numbers from ``ndata["Z"]``, ``["atomic_number"]``,
+            ``["atomic_numbers"]`` or ``["atom_features"]`` (numbers, or CGCNN's 92
+            features), and vectors from source to destination, in Angstrom, from
+            ``edata["r"]`` or ``["bond_vec"]``. Every edge needs its opposite.
+        cutoff : float, default=8.0
+            As which the graphs are to be known: how they were made is not in them.
+            Estimators take graphs only of the settings that they were trained with.
+        max_neighbors : int or None, default=12
+            The same.
+        three_body_cutoff : float or None, default=None
+            Longest bond, in Angstrom, of which angles are taken; None leaves it to the
+            estimator.
+        shell_tolerance : float, default=0.01
+            As ``cutoff``.
+        angles : bool, default=True
+            False reads lengths from ``edata["d"]``, ``["bond_dist"]`` or a
+            one-dimensional ``["r"]`` where there are no vectors, and leaves the line
+            graph empty.
+
+        Returns
+        -------
+        GraphArray
+            Atoms keep their order; edges are sorted by receiver and length.
+
+        Raises
+        ------
+        InvalidTypeError
+            If something is no DGLGraph, with its index.
+        InvalidValueError
+            If a graph lacks what is needed, with its index.
+
+        Notes
+        -----
+        Estimators do this with a list of DGL graphs at every call. Do it once before a
+        search, and always before one with ``n_jobs``: worker processes cannot unpickle
+        a DGLGraph where DGL does not import by itself, as with a current torch.
+
+        Examples
+        --------
+        >>> from skmatgnn.datasets import make_crystals
+        >>> from skmatgnn.graphs import GraphArray, StructureToGraph
+        >>> graphs = StructureToGraph().transform(make_crystals(2, random_state=0).data)
+        >>> GraphArray.from_dgl(graphs.to_dgl())  # doctest: +SKIP
+        GraphArray of 2 graphs, 7 atoms, 94 edges
+        """
+        from skmatgnn.graphs._dgl import graphs_from_dgl
+
+        settings = GraphSettings(
+            cutoff=float(cutoff),
+            max_neighbors=max_neighbors and int(max_neighbors),
+            three_body_cutoff=three_body_cutoff and float(three_body_cutoff),
+            shell_tolerance=float(shell_tolerance),
+        )
+        return graphs_from_dgl(graphs, settings, angles=angles)
+
     def save(self, path: str | Path) -> None:
         """Write to one file, which replaces an old one only when complete.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -87,6 +87,69 @@ class GraphBatch:
         GraphBatch
         """
         return DeviceGraphs(graphs, device).take(np.arange(len(graphs)))
+
+    def to_dgl(
+        self, *, atom_features: str = "atomic_number", line_graph: bool = False
+    ) -> Any:
+        """Make one batched DGLGraph, with the fields that ALIGNN's have.
+
+        Parameters
+        ----------
+        atom_features : {"atomic_number", "cgcnn"}, default="atomic_number"
+            What is in ``ndata["atom_features"]``: atomic numbers, (n_atoms, 1), or
+            CGCNN's 92 features.
+        line_graph : bool, default=False
+            Whether to make the line graph as well, with the cosines of the bond angles
+            in ``edata["h"]`` and the bond vectors in ``ndata["r"]``. It has all angles:
+            ``DGLGraph.line_graph`` leaves out that of 180 degrees between an atom, its
+            periodic image, and the next one.
+
+        Returns
+        -------
+        DGLGraph, or tuple of two DGLGraph
+            With atomic numbers in ``ndata["Z"]`` and vectors from source to
+            destination, in Angstrom, in ``edata["r"]``, on the device of the batch.
+
+        Raises
+        ------
+        ImportError
+            If DGL is not installed.
+        """
+        from skmatgnn.graphs._dgl import batch_to_dgl
+
+        return batch_to_dgl(self, atom_features=atom_features, line_graph=line_graph)
+
+    @classmethod
+    def from_dgl(
+        cls,
+        graph: Any,
+        device: torch.device | str = "cpu",
+        *,
+        three_body_cutoff: float | None = None,
+    ) -> GraphBatch:
+        """Read a batched DGLGraph, or several.
+
+        Parameters
+        ----------
+        graph : DGLGraph, or sequence of DGLGraph
+            With the fields that :meth:`GraphArray.from_dgl` reads.
+        device : torch.device or str, default="cpu"
+        three_body_cutoff : float or None, default=None
+            Longest bond, in Angstrom, of which angles are taken; None for all.
+
+        Returns
+        -------
+        GraphBatch
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            If a graph lacks what is needed, with its index.
+        """
+        from skmatgnn.graphs._array import GraphArray
+
+        packed = GraphArray.from_dgl(graph, three_body_cutoff=three_body_cutoff)
+        return cls.from_graphs(packed, device)
 
 
 class DeviceGraphs:
@@ -205,13 +268,13 @@ class DeviceGraphs:
         if padded:
             nodes = _within(nodes, self._numbers)
             stored = _within(stored, self._sender)
-        n_real = node_ptr[-1] if padded else None
+        n_atoms = node_ptr[-1]
         numbers, degree = self._numbers[nodes].long(), self._degree[nodes].long()
         bond_count = self._bond_count[nodes].long()
         sender = self._sender[stored].long() + node_ptr[edge_graph]
         reverse = self._reverse[stored].long() + graph_edge_ptr[edge_graph]
         if padded:
-            is_atom = torch.arange(len(nodes), device=rows.device) < n_real
+            is_atom = torch.arange(len(nodes), device=rows.device) < n_atoms
             degree, bond_count = degree * is_atom, bond_count * is_atom
             node_graph = torch.where(is_atom, node_graph, len(rows))
             node_ptr = torch.cat([node_ptr, node_ptr.new_full((1,), len(nodes))])
@@ -223,7 +286,7 @@ class DeviceGraphs:
             sender=sender,
             sender_ptr=edge_ptr,
             by_sender=reverse,
-            n_real=n_real,
+            n_real=n_atoms if padded else None,
         )
         return GraphBatch(
             node_ptr=node_ptr,

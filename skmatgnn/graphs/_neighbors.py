@@ -141,7 +141,7 @@ def _pieces(
     radii: np.ndarray,
     pending: np.ndarray,
     device: torch.device,
-) -> Iterator[tuple[np.ndarray, bool]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Split structures so that each piece lists a bounded number of pairs.
 
     Yields positions in ``pending``, and which of them are searched by listing.
@@ -230,8 +230,8 @@ class _Part:
         """
         n_atoms = self.structures.n_atoms
         isolated = ~self.structures.pbc.any(axis=1)
-        wanted = np.where(isolated, np.minimum(k, n_atoms - 1), k)
-        wanted = torch.from_numpy(np.repeat(wanted, n_atoms)).to(ends.device)
+        most = np.where(isolated, np.minimum(k, n_atoms - 1), k)
+        wanted = torch.from_numpy(np.repeat(most, n_atoms)).to(ends.device)
         kth = torch.where(wanted == 0, 0.0, np.inf).to(pairs.length.dtype)
         if len(pairs) == 0:
             return kth
@@ -244,8 +244,8 @@ class _Part:
         """Let atoms be numbered through the chunk."""
         if self.whole:
             return edges
-        number = ragged_indices(self.first_atom, self.structures.n_atoms)
-        number = torch.from_numpy(number).to(edges.receiver.device)
+        numbers = ragged_indices(self.first_atom, self.structures.n_atoms)
+        number = torch.from_numpy(numbers).to(edges.receiver.device)
         return Edges(
             number[edges.receiver], number[edges.sender], edges.reverse, edges.vector
         )

@@ -74,9 +74,10 @@ class Atoms:
         frac, cart = structures.frac_coords, structures.cart_coords()
         coordinates = _to(np.concatenate([frac.T, cart.T]), device)
         cells = _to(structures.lattices.reshape(-1, 9).T.copy(), device)
-        owner_and_partners = _to(np.stack([owner, n_partners]), device)
+        owners, partners = _to(np.stack([owner, n_partners]), device)
         return cls(
-            *owner_and_partners,
+            owners,
+            partners,
             int(n_partners.sum()),
             tuple(coordinates[:3]),
             tuple(coordinates[3:]),
@@ -221,15 +222,17 @@ def _compiled_pairs(
     first, second, image = first[half], second[half], image[half].astype(np.int64)
     order = _canonical_order(first, second, image)
     device = atoms.owner.device
-    first, second = _to(first[order], device), _to(second[order], device)
+    firsts, seconds = (_to(x[order], device) for x in (first, second))
     images = _to(image[order].T.astype(np.float64), device)
-    owner = _take(atoms.owner, first)
-    vector = tuple(_take(x, second) - _take(x, first) for x in atoms.cart)
+    owner = _take(atoms.owner, firsts)
+    vector: tuple[Tensor, ...] = tuple(
+        _take(x, seconds) - _take(x, firsts) for x in atoms.cart
+    )
     for steps, n in zip(atoms.lattice, images, strict=True):
         vector = tuple(
             v + n * _take(step, owner) for v, step in zip(vector, steps, strict=True)
         )
-    pairs = Pairs(first, second, vector, _norm(vector))
+    pairs = Pairs(firsts, seconds, vector, _norm(vector))
     return pairs.take(pairs.length <= _take(_to(radii, device), owner))
 
 
@@ -332,12 +335,12 @@ def _translate(
     """Add all translations of a box to each vector, axis by axis."""
     partial = [count[0], count[0] * count[1], count[0] * count[1] * count[2]]
     totals = torch.stack([p.sum() for p in partial]).long().tolist()
-    row = None
+    row = torch.arange(len(owner), device=owner.device)
     images: tuple[Tensor, ...] = ()
     for axis, total in enumerate(totals):
-        per_row = count[axis] if row is None else _take(count[axis], row)
+        per_row = count[axis] if axis == 0 else _take(count[axis], row)
         parent, place = _expand(per_row.long(), total)
-        row = parent if row is None else _take(row, parent)
+        row = parent if axis == 0 else _take(row, parent)
         image = _take(low[axis], row) + place
         images = (*(_take(i, parent) for i in images), image)
         structure = _take(owner, row)

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.graphs._array import GraphArray, GraphSettings
 from skmatgnn.graphs._device import resolve_device
+from skmatgnn.graphs._dgl import is_dgl_graph
 from skmatgnn.graphs._neighbors import Edges, find_edges
 from skmatgnn.graphs._writer import GraphWriter
 from skmatgnn.preprocessing import StructureArray
@@ -62,6 +63,11 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         Distances that differ by less, in Angstrom, belong to one shell.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the bond vectors.
+    output : {"packed", "dgl"}, default="packed"
+        What ``transform`` gives: a GraphArray, or a list of DGLGraph with the fields
+        that ALIGNN's have (of the extra ``skmatgnn[dgl]``), as ``GraphArray.to_dgl``
+        makes them. Estimators take both, and need much more time and memory for the
+        latter.
     n_jobs : int or None, default=None
         Worker processes; None is one, -1 all cores. Not used on a GPU.
     device : str or torch.device, default="cpu"
@@ -100,6 +106,7 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         "three_body_cutoff": [Interval(Real, 0, None, closed="neither"), None],
         "shell_tolerance": [Interval(Real, 0, None, closed="left")],
         "dtype": [StrOptions({"float32", "float64"})],
+        "output": [StrOptions({"packed", "dgl"})],
         "n_jobs": [Integral, None],
         "device": [str, torch.device],
         "verbose": ["verbose"],
@@ -113,6 +120,7 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         three_body_cutoff: float | None = None,
         shell_tolerance: float = 0.01,
         dtype: str = "float32",
+        output: str = "packed",
         n_jobs: int | None = None,
         device: str | torch.device = "cpu",
         verbose: bool = False,
@@ -122,6 +130,7 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         self.three_body_cutoff = three_body_cutoff
         self.shell_tolerance = shell_tolerance
         self.dtype = dtype
+        self.output = output
         self.n_jobs = n_jobs
         self.device = device
         self.verbose = verbose
@@ -168,7 +177,7 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None) -> GraphArray:
+    def fit_transform(self, X: Any, y: Any = None) -> GraphArray | list[Any]:
         """Build the graphs; the same as :meth:`transform`.
 
         Parameters
@@ -179,17 +188,38 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        GraphArray
+        GraphArray, or list of DGLGraph with ``output="dgl"``
         """
         return self.transform(X)
 
-    def transform(self, X: Any) -> GraphArray:
+    def transform(self, X: Any) -> GraphArray | list[Any]:
         """Build the graphs.
 
         Parameters
         ----------
         X : sequence of Structure or Atoms
             Any container that StructureArray.from_structures takes.
+
+        Returns
+        -------
+        GraphArray, or list of DGLGraph with ``output="dgl"``
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            If a structure cannot be used, naming its index.
+        ImportError
+            If DGL is needed but not installed.
+        """
+        packed = self.transform_to_packed(X)
+        return packed.to_dgl() if self.output == "dgl" else packed
+
+    def transform_to_packed(self, X: Any) -> GraphArray:
+        """Build the graphs, whatever ``output`` is.
+
+        Parameters
+        ----------
+        X : sequence of Structure or Atoms
 
         Returns
         -------
@@ -207,6 +237,8 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
 
     def transform_to_file(self, X: Any, path: str | Path) -> GraphArray:
         """Build the graphs and write them to a file, in the memory of a few of them.
+
+        They are packed whatever ``output`` is.
 
         Parameters
         ----------
@@ -290,7 +322,7 @@ def ensure_graphs(X: Any, transformer: StructureToGraph) -> GraphArray:
 
     Parameters
     ----------
-    X : GraphArray, sequence of graphs, or sequence of structures
+    X : GraphArray, sequence of graphs, also of DGL, or sequence of structures
     transformer : StructureToGraph
         Makes graphs of structures.
 
@@ -309,7 +341,15 @@ def ensure_graphs(X: Any, transformer: StructureToGraph) -> GraphArray:
         return X
     if not isinstance(X, StructureArray) and _holds_graphs(X):
         return GraphArray.concatenate(list(X))
-    return transformer.transform(X)
+    if not isinstance(X, StructureArray) and any(map(is_dgl_graph, X)):
+        return GraphArray.from_dgl(
+            list(X),
+            cutoff=transformer.cutoff,
+            max_neighbors=transformer.max_neighbors,
+            three_body_cutoff=transformer.three_body_cutoff,
+            shell_tolerance=transformer.shell_tolerance,
+        )
+    return transformer.transform_to_packed(X)
 
 
 def _holds_graphs(X: Any) -> bool:
@@ -376,8 +416,8 @@ def _pack(
     degree = torch.bincount(edges.receiver, minlength=int(n_atoms.sum()))
     edge_ptr = row_pointers(degree.cpu().numpy())
     starts = np.stack([structures.atom_ptr[:-1], edge_ptr[structures.atom_ptr[:-1]]])
-    starts = torch.from_numpy(np.repeat(starts, n_atoms, axis=1)).to(device)
-    first_atom, first_edge = (x.index_select(0, edges.receiver) for x in starts)
+    of_atoms = torch.from_numpy(np.repeat(starts, n_atoms, axis=1)).to(device)
+    first_atom, first_edge = (x.index_select(0, edges.receiver) for x in of_atoms)
     vector = torch.stack(edges.vector, dim=1).to(getattr(torch, dtype))
     return GraphArray(
         node_ptr=structures.atom_ptr,

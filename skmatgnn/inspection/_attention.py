@@ -205,7 +205,9 @@ class AttentionDisplay:
         matrices = self._matrices()
         single = len(matrices) == 1
         if single:
-            self.elements_ = sorted(self.attention[0]["elements"], key=_NUMBER_OF.get)
+            self.elements_ = sorted(
+                self.attention[0]["elements"], key=_NUMBER_OF.__getitem__
+            )
         else:
             self.elements_ = self._most_frequent()
         self.n_compositions_ = len(matrices)
@@ -262,7 +264,7 @@ class AttentionDisplay:
             for symbol in entry["elements"]:
                 counts[symbol] = counts.get(symbol, 0) + 1
         ordered = sorted(counts, key=lambda s: (-counts[s], _NUMBER_OF[s]))
-        return sorted(ordered[: self.max_elements], key=_NUMBER_OF.get)
+        return sorted(ordered[: self.max_elements], key=_NUMBER_OF.__getitem__)
 
     def _mean(self, matrices: list[FloatArray]) -> tuple[FloatArray, IntArray]:
         place = {symbol: index for index, symbol in enumerate(self.elements_)}

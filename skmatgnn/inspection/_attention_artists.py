@@ -46,13 +46,13 @@ def draw_matrix(
 
 def write_values(ax: Axes, image: AxesImage) -> list[Text]:
     """Write the numbers into the cells of a small matrix, black on bright ones."""
-    matrix = image.get_array()
+    matrix: np.ma.MaskedArray = np.ma.asarray(image.get_array())
     if len(matrix) > _MAX_WRITTEN:
         return []
     texts = []
     for row, column in np.argwhere(~np.ma.getmaskarray(matrix)):
         value = float(matrix[row, column])
-        red, green, blue, _ = image.cmap(image.norm(value))
+        red, green, blue, _ = image.to_rgba(np.array([value]))[0]
         bright = 0.299 * red + 0.587 * green + 0.114 * blue > _BRIGHT
         texts.append(
             ax.text(

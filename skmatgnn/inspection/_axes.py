@@ -45,7 +45,8 @@ def distinct_colors(n_colors: int) -> list[tuple[float, ...]]:
     from matplotlib import colormaps
 
     if n_colors <= 18:
-        paired = colormaps["tab20"].colors
+        shades = colormaps["tab20"]
+        paired: list[tuple[float, ...]] = [shades(place)[:3] for place in range(20)]
         strong = [c for i, c in enumerate(paired[0::2]) if i != 7]
         light = [c for i, c in enumerate(paired[1::2]) if i != 7]
         return [*strong, *light][:n_colors]

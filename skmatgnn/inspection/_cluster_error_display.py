@@ -20,6 +20,7 @@ from skmatgnn.inspection._parity_input import (
     require_level,
 )
 from skmatgnn.inspection._representatives import cluster_representatives
+from skmatgnn.inspection._text import name_of
 from skmatgnn.utils.validation import describe, require_consistent_length
 
 if TYPE_CHECKING:
@@ -206,8 +207,7 @@ class ClusterErrorDisplay:
         -------
         ClusterErrorDisplay
         """
-        if target_name is None and isinstance(getattr(y_true, "name", None), str):
-            target_name = y_true.name
+        target_name = name_of(y_true, target_name)
         display = cls(
             y_true=y_true,
             y_pred=y_pred,
@@ -287,10 +287,12 @@ class ClusterErrorDisplay:
         control = np.append(means, np.nan)[fold_of]
         if isinstance(options.get("group_names"), str):
             options["group_names"] = _medoids(options["group_names"], X, clusters)
-        if not isinstance(estimator, Mapping):
-            predictions = predictions["model"]
+        single = not isinstance(estimator, Mapping)
         return cls.from_predictions(
-            y, predictions, clusters, **{"control": control, **options}
+            y,
+            predictions["model"] if single else predictions,
+            clusters,
+            **{"control": control, **options},
         )
 
     def plot(

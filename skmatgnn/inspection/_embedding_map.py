@@ -16,6 +16,7 @@ from skmatgnn.inspection._parity_input import (
     require_count,
 )
 from skmatgnn.inspection._projection import ensure_points, project
+from skmatgnn.inspection._text import name_of
 from skmatgnn.utils.validation import describe, require_consistent_length
 
 if TYPE_CHECKING:
@@ -182,8 +183,7 @@ class EmbeddingMapDisplay:
         -------
         EmbeddingMapDisplay
         """
-        if value_name is None and isinstance(getattr(values, "name", None), str):
-            value_name = values.name
+        value_name = name_of(values, value_name)
         display = cls(
             points=points,
             labels=labels,
@@ -308,7 +308,7 @@ class EmbeddingMapDisplay:
         artists.frame(ax, self.points_, _axis_names(self.axis_names or names), title)
         style = artists.style_of(len(points), scatter_kwargs)
         self.legend_ = self.colorbar_ = None
-        if values is None:
+        if values is None or limits is None:
             self.scatters_ = artists.draw_clusters(ax, self.points_, clusters, style)
             if legend and len(clusters.sizes):
                 self.legend_ = artists.legend_of(ax, clusters, max_named)

@@ -13,7 +13,7 @@ from skmatgnn.inspection._text import pretty, shorten, with_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.collections import PolyCollection
+    from matplotlib.collections import FillBetweenPolyCollection
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
@@ -27,7 +27,7 @@ _NAMES = {
 
 def draw_lines(
     ax: Axes, display: Any, options: dict[str, Any] | None
-) -> tuple[list[Line2D], list[PolyCollection]]:
+) -> tuple[list[Line2D], list[FillBetweenPolyCollection]]:
     """Draw one line and band per frame."""
     lines, bands = [], []
     colors = distinct_colors(len(display.curves_))

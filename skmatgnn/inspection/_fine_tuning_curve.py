@@ -220,7 +220,7 @@ class FineTuningCurveDisplay:
             self,
             scales=(x_scale, y_scale),
             metric=METRICS[self.metric],
-            title=target if title is None else title,
+            title=str(target) if title is None else title,
         )
         self.legend_ = artists.legend_of_curves(self.ax_, self)
         return self

@@ -36,7 +36,7 @@ class BootstrapLearningCurveDisplay:
     scores : BootstrapScores, or dict of str to BootstrapScores
         From ``bootstrap_score(..., train_sizes=[...])``; several models by name.
     scoring : str or callable, default=None
-        The scorer that they were made with. Negated losses ("neg_...") are shown as
+        The scorer that they were made with. Negated losses (``"neg_..."``) are shown as
         positive errors; None shows the scores as they are.
     rows : {"total", "distinct"}, default="total"
         What the horizontal axis counts: the rows drawn, which repeat since a bootstrap
@@ -292,9 +292,9 @@ class BootstrapLearningCurveDisplay:
                 else _distinct_rows(result)
             )
             order = np.argsort(n_train)
-            low, high = (result.low, result.high)[::sign]
+            low, high = map(np.asarray, (result.low, result.high)[::sign])
             self.n_train_[name] = n_train[order]
-            self.errors_[name] = sign * result.mean[order]
+            self.errors_[name] = sign * np.asarray(result.mean)[order]
             self.low_[name], self.high_[name] = sign * low[order], sign * high[order]
 
 

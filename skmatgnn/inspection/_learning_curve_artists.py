@@ -13,7 +13,7 @@ from skmatgnn.inspection._text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.collections import PolyCollection
+    from matplotlib.collections import FillBetweenPolyCollection
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
@@ -26,7 +26,7 @@ _ROWS = {
 
 def draw_curves(
     ax: Axes, display: Any, options: dict[str, Any] | None
-) -> tuple[list[Line2D], list[PolyCollection]]:
+) -> tuple[list[Line2D], list[FillBetweenPolyCollection]]:
     """Draw one line and band per model."""
     names = list(display.errors_)
     lines, bands = [], []

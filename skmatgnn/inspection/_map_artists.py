@@ -52,25 +52,29 @@ def style_of(n_points: int, options: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _scatter(ax: Axes, points: FloatArray, **style: Any) -> PathCollection:
+    return ax.scatter(points[:, 0], points[:, 1], **style)
+
+
 def draw_clusters(
     ax: Axes, points: FloatArray, clusters: Clusters, style: dict[str, Any]
 ) -> dict[Any, PathCollection]:
     """Scatter each cluster in its colour, and noise in grey below them."""
-    drawn = {}
+    drawn: dict[Any, PathCollection] = {}
     if not clusters.labels:
         rows = clusters.codes >= 0
         if rows.any():
             own = {"color": "tab:blue", **style}
-            drawn["all"] = ax.scatter(*points[rows].T, zorder=2, **own)
+            drawn["all"] = _scatter(ax, points[rows], zorder=2, **own)
     colors = distinct_colors(len(clusters.labels))
     for place, label in enumerate(clusters.labels):
         own = {"color": colors[place], **style}
         rows = clusters.codes == place
-        drawn[label] = ax.scatter(*points[rows].T, zorder=2, **own)
+        drawn[label] = _scatter(ax, points[rows], zorder=2, **own)
     noise = clusters.codes < 0
     if noise.any():
         own = {**style, "color": NOISE_COLOR}
-        drawn[-1] = ax.scatter(*points[noise].T, zorder=1.5, **own)
+        drawn[-1] = _scatter(ax, points[noise], zorder=1.5, **own)
     return drawn
 
 
@@ -84,8 +88,9 @@ def draw_values(
     """Scatter the points coloured by value, and unknown ones in grey below them."""
     known = ~np.isnan(values)
     drawn = {
-        "values": ax.scatter(
-            *points[known].T,
+        "values": _scatter(
+            ax,
+            points[known],
             c=values[known],
             vmin=limits[0],
             vmax=limits[1],
@@ -95,7 +100,7 @@ def draw_values(
     }
     if not known.all():
         own = {k: v for k, v in style.items() if k != "cmap"} | {"color": NOISE_COLOR}
-        drawn["unknown"] = ax.scatter(*points[~known].T, zorder=1.5, **own)
+        drawn["unknown"] = _scatter(ax, points[~known], zorder=1.5, **own)
     return drawn
 
 
@@ -121,7 +126,7 @@ def colorbar_of(
 def legend_of(ax: Axes, clusters: Clusters, max_named: int) -> Legend:
     """List the largest clusters, the sum of the others, and noise."""
     colors = distinct_colors(len(clusters.labels))
-    entries = [
+    entries: list[tuple[Any, str]] = [
         (colors[place], f"{pretty(shorten(str(label)))} ({clusters.sizes[place]:,})")
         for place, label in enumerate(clusters.labels[:max_named])
     ]
@@ -148,9 +153,8 @@ def draw_medoids(
     rows = [clusters.anchors[place] for place in places]
     colors: list[Any] = distinct_colors(len(clusters.labels))
     colors = ["white" if plain else colors[place] for place in places]
-    markers = ax.scatter(
-        *points[rows].T, s=42, c=colors, edgecolors="black", linewidths=1.1, zorder=4
-    )
+    style = {"s": 42, "edgecolors": "black", "linewidths": 1.1, "zorder": 4}
+    markers = _scatter(ax, points[rows], c=colors, **style)
     texts = place_labels(
         ax,
         points[rows],

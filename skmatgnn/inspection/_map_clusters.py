@@ -128,6 +128,7 @@ def _named(
     """Place, label, text and, if known, row of each cluster that is named."""
     if representatives is None:
         return []
+    found: dict[Any, tuple[str, int | None]]
     if isinstance(representatives, ClusterRepresentatives):
         found = {
             label: (str(formula), int(row))

@@ -58,7 +58,7 @@ def predict_out_of_fold(
         return_indices=True,
     )
     folds = result["indices"]["test"]
-    y_pred, fold_of = np.full(len(y), np.nan), np.full(len(y), -1)
+    y_pred, fold_of = np.full(np.size(y), np.nan), np.full(np.size(y), -1)
     for number, (fitted, rows) in enumerate(
         zip(result["estimator"], folds, strict=True)
     ):

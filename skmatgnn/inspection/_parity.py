@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,16 +15,18 @@ from skmatgnn.inspection._parity_input import (
     ensure_column,
     ensure_limits,
 )
-from skmatgnn.inspection._text import three_digits
+from skmatgnn.inspection._text import name_of, three_digits
 from skmatgnn.metrics import (
     masked_mean_absolute_error,
     masked_r2_score,
     scaled_mean_absolute_error,
 )
 from skmatgnn.utils.validation import require_consistent_length
+from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import Collection
 
     from skmatgnn._typing import ArrayLike, FloatArray
 
@@ -169,8 +170,7 @@ class ParityDisplay:
         -------
         ParityDisplay
         """
-        if target_name is None and isinstance(getattr(y_true, "name", None), str):
-            target_name = y_true.name
+        target_name = name_of(y_true, target_name)
         display = cls(
             y_true=y_true,
             y_pred=y_pred,
@@ -344,11 +344,13 @@ class ParityDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         if binned:
             bins = artists.draw_hexbin(ax, truth, predicted, limits, scatter_kwargs)
-            self.points_, self.errorbars_ = [bins], []
+            self.points_: list[Collection] = [bins]
+            self.errorbars_: list[Any] = []
         else:
-            self.points_, self.errorbars_ = artists.draw_points(
+            points, self.errorbars_ = artists.draw_points(
                 ax, truth, predicted, std=std, groups=groups, options=scatter_kwargs
             )
+            self.points_ = [*points]
         self.line_ = artists.frame(ax, limits, line_kwargs)
         artists.label(ax, self.target_name, self.units, title)
         n_groups = 0 if groups is None else len(np.unique(groups))
@@ -403,15 +405,15 @@ class ParityDisplay:
         self, truth: FloatArray, predicted: FloatArray, baseline: FloatArray | None
     ) -> None:
         self.n_shown_ = len(truth)
-        self.mae_ = masked_mean_absolute_error(truth, predicted)
+        self.mae_ = float(masked_mean_absolute_error(truth, predicted))
         varied = np.ptp(truth) > 0
-        self.r2_ = masked_r2_score(truth, predicted) if varied else np.nan
-        with warnings.catch_warnings():
-            # An undefined SMAE is left out of the box, which says enough.
-            warnings.simplefilter("ignore", UndefinedMetricWarning)
-            self.smae_ = scaled_mean_absolute_error(
+        self.r2_ = float(masked_r2_score(truth, predicted)) if varied else np.nan
+        # An undefined SMAE is left out of the box, which says enough.
+        with without_warnings(UndefinedMetricWarning):
+            smae = scaled_mean_absolute_error(
                 truth, predicted, y_train=self.y_train, baseline=baseline
             )
+        self.smae_ = float(smae)
 
     def _summary(self, n_groups: int, n_hidden: int) -> str:
         unit = f" {self.units}" if self.units else ""

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.collections import PathCollection
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from skmatgnn.inspection._text import lower_first, natural_key, shorten, with_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
-    from matplotlib.collections import PathCollection, PolyCollection
+    from matplotlib.collections import PolyCollection
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
@@ -48,7 +51,8 @@ def draw_points(
         "rasterized": n_points > 2000,
         **(options or {}),
     }
-    points, bars = [], []
+    points: list[PathCollection] = []
+    bars: list[Any] = []
     for rows, name, color in _groups(groups, n_points):
         own = {"color": color, "label": name, **style}
         if "c" in own:
@@ -126,7 +130,7 @@ class _RoomyLocator(MaxNLocator):
     default depends on the axis' length and the font, which differ.
     """
 
-    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         """Locate the ticks of an axis with these ends."""
         span = abs(vmax - vmin) or 1.0
         decimals = max(0, 1 - int(np.floor(np.log10(span))))
@@ -201,8 +205,9 @@ def draw_legend(ax: Axes, *, upper_left: bool) -> Legend:
     )
     legend.set_zorder(5)
     for handle in legend.legend_handles:
-        handle.set_alpha(1.0)
-        handle.set_sizes([22.0])
+        if isinstance(handle, PathCollection):
+            handle.set_alpha(1.0)
+            handle.set_sizes([22.0])
     return legend
 
 

@@ -78,7 +78,7 @@ def ensure_column(values: Any, name: str) -> FloatArray:
 def require_count(value: Any, name: str, least: int = 1) -> None:
     """Reject what is no integer of this size or more."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not (whole and value >= least):
+    if not (whole and int(value) >= least):
         raise InvalidValueError(
             f"{name} must be an integer of {least} or more; got {value!r}."
         )
@@ -86,7 +86,7 @@ def require_count(value: Any, name: str, least: int = 1) -> None:
 
 def require_level(value: Any) -> None:
     """Reject what is no level of confidence."""
-    if not (isinstance(value, Real) and 0 < value < 1):
+    if not (isinstance(value, Real) and 0 < float(value) < 1):
         raise InvalidValueError(
             f"confidence_level must be between 0 and 1; got {value!r}."
         )

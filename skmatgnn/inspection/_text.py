@@ -15,6 +15,12 @@ _FORMULA = re.compile(r"(?:[A-Z][a-z]?|[()\[\]]|\d+(?:\.\d+)?)+")
 _AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 
 
+def name_of(values: Any, given: str | None) -> str | None:
+    """Take the name of a Series where none is given."""
+    name = getattr(values, "name", None)
+    return name if given is None and isinstance(name, str) else given
+
+
 def natural_key(name: str) -> tuple[str, float, str]:
     """Order "fold 10" after "fold 9"."""
     head, _, tail = name.rpartition(" ")

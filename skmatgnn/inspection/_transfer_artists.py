@@ -17,7 +17,7 @@ from skmatgnn.inspection._text import pretty, shorten, with_unit
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.collections import PolyCollection
+    from matplotlib.collections import FillBetweenPolyCollection
     from matplotlib.colorbar import Colorbar
     from matplotlib.image import AxesImage
     from matplotlib.legend import Legend
@@ -68,7 +68,7 @@ def write_ratios(ax: Axes, display: Any) -> list[Text]:
             )
         red, green, blue, _ = display.image_.cmap(display.image_.norm(value))
         bright = 0.299 * red + 0.587 * green + 0.114 * blue > _BRIGHT
-        style = {"ha": "center", "va": "center", "fontsize": "small"}
+        style: Any = {"ha": "center", "va": "center", "fontsize": "small"}
         color = "black" if bright else "white"
         texts.append(ax.text(column, row, text, color=color, **style))
     return texts
@@ -90,7 +90,7 @@ def label_matrix(ax: Axes, ratios: pd.DataFrame, title: str) -> None:
 
 def draw_lines(
     ax: Axes, display: Any, options: dict[str, Any] | None
-) -> tuple[list[Line2D], list[PolyCollection]]:
+) -> tuple[list[Line2D], list[FillBetweenPolyCollection]]:
     """Draw one line per design and source, and a band if it has several trials."""
     lines, bands = [], []
     colors = distinct_colors(len(display.curves_))

@@ -11,6 +11,7 @@ from scipy import stats
 from skmatgnn.inspection._text import with_unit
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.collections import PolyCollection
     from matplotlib.legend import Legend
@@ -120,12 +121,13 @@ def write_metrics(ax: Axes, text: str, *, upper_left: bool) -> Text:
     )
 
 
-def update_legend(ax: Axes, place: str) -> Legend | None:
+def update_legend(ax: Axes, place: Any) -> Legend | None:
     """Name all models that are in the axes."""
     named = [m for m in _models(ax) if not str(m.get_label()).startswith("_")]
     if not named:
         return None
-    legend = ax.legend(handles=named, loc=place, fontsize="small", framealpha=0.85)
+    handles: list[Artist] = [*named]
+    legend = ax.legend(handles=handles, loc=place, fontsize="small", framealpha=0.85)
     legend.set_zorder(6)
     return legend
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.cbook import boxplot_stats
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from skmatgnn.inspection._text import pretty, shorten, with_unit
 
@@ -50,7 +50,9 @@ def draw_counts(
     else:
         ax.set_ylim(0, counts.max() * 1.22)
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        ax.yaxis.get_major_locator().set_params(integer=True)
+        ax.yaxis.set_major_locator(
+            MaxNLocator(nbins="auto", steps=[1, 2, 2.5, 5, 10], integer=True)
+        )
     return bars, list(texts)
 
 
@@ -86,7 +88,7 @@ def _draw_violins(
     for column in values:
         low, high = np.percentile(column, _VIOLIN)
         trimmed.append(column[(column >= low) & (column <= high)])
-    drawn = ax.violinplot(
+    drawn: dict[str, Any] = ax.violinplot(
         trimmed, positions=places, widths=0.85, showextrema=False, showmedians=False
     )
     for body in drawn["bodies"]:

@@ -14,6 +14,7 @@ from skmatgnn.inspection._parity_input import (
     ensure_limits,
     require_count,
 )
+from skmatgnn.inspection._text import name_of
 from skmatgnn.utils.validation import describe, require_consistent_length
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ class WorkingIonDisplay:
         -------
         WorkingIonDisplay
         """
-        if target_name is None and isinstance(getattr(y, "name", None), str):
-            target_name = y.name
+        target_name = name_of(y, target_name)
         display = cls(
             labels=labels,
             y=y,
@@ -202,7 +202,7 @@ class WorkingIonDisplay:
             self.ax_, self.counts_, self.shares_, log=log, options=bar_kwargs
         )
         self.distributions_ = None
-        if y is not None:
+        if y is not None and self.target_ax_ is not None:
             values = [y[(codes == i) & ~np.isnan(y)] for i in range(len(names))]
             self.distributions_ = artists.draw_values(self.target_ax_, values, kind)
             if limits is not None:
@@ -219,7 +219,9 @@ class WorkingIonDisplay:
             )
         y = None if self.y is None else ensure_column(self.y, "y")
         require_consistent_length(labels=self.labels, y=y)
-        codes, categories = order_by_size(self.labels, len(self.labels), noise=False)
+        codes, categories = order_by_size(
+            self.labels, np.size(self.labels), noise=False
+        )
         if len(categories) > max_categories:
             kept = max_categories - 1
             codes = np.minimum(codes, kept)

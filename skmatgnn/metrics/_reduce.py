@@ -89,11 +89,12 @@ def ensure_targets(
             "where y_true is known. A model must predict every known cell; "
             "impute missing features or drop the row."
         )
+    weights = None
     if sample_weight is not None:
-        sample_weight = check_sample_weight(
+        weights = check_sample_weight(
             sample_weight, truth, dtype=np.float64, ensure_non_negative=True
         )
-    return Targets(truth, predicted, known, sample_weight)
+    return Targets(truth, predicted, known, weights)
 
 
 def column_values(
@@ -120,7 +121,7 @@ def column_values(
         return np.asarray(whole, dtype=np.float64).reshape(-1)
     values = np.full(len(defined), np.nan)
     for index in np.flatnonzero(defined):
-        values[index] = np.asarray(metric(*targets.column(index))).item()
+        values[index] = np.asarray(metric(*targets.column(int(index)))).item()
     return values
 
 

@@ -37,7 +37,7 @@ _NAN_AWARE = tuple({metric for metric, _ in _NAMED.values()})
 
 
 def make_masked_scorer(
-    metric: Callable[..., float],
+    metric: Callable[..., Any],
     *,
     greater_is_better: bool = True,
     minimum_known: int = 1,
@@ -200,7 +200,7 @@ class _MaskedMetric:
         y_true: ArrayLike,
         y_pred: ArrayLike,
         sample_weight: ArrayLike | None = None,
-    ) -> float:
+    ) -> float | FloatArray:
         if sample_weight is not None and not self._takes_weights():
             raise InvalidTypeError(
                 f"{self.__name__} was given sample_weight, but the metric takes none."

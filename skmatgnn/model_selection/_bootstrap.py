@@ -18,6 +18,7 @@ from skmatgnn.metrics import get_scorer
 from skmatgnn.model_selection._fixed_responses import FixedResponses
 from skmatgnn.model_selection._seeds import seeded_clone
 from skmatgnn.utils._sklearn import num_samples, safe_indexing
+from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
@@ -87,6 +88,7 @@ class BootstrapScores:
     interval: str
 
 
+@explain_lost_workers()
 def bootstrap_score(
     estimator: Any,
     X: Any,

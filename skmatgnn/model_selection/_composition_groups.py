@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from skmatgnn.utils.validation import (
     ensure_object_array,
     require_consistent_length,
 )
+from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,9 +249,8 @@ def _prototype(item: Any, index: int, symprec: float) -> str:
 
     structure = as_structure(item, index)
     try:
-        with warnings.catch_warnings():
-            # spglib announces changes of its own error handling at every call.
-            warnings.simplefilter("ignore", DeprecationWarning)
+        # spglib announces changes of its own error handling at every call.
+        with without_warnings(DeprecationWarning):
             analyzer = SpacegroupAnalyzer(structure, symprec=symprec)
             number = analyzer.get_space_group_number()
             n_primitive = len(analyzer.find_primitive())

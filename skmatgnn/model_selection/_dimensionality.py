@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from joblib import Parallel, delayed
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.model_selection._composition_groups import as_structure
 from skmatgnn.utils.validation import describe, ensure_object_array
+from skmatgnn.utils.warning_filters import without_warnings
 
 __all__ = ["dimensionality_groups"]
 
@@ -89,9 +89,8 @@ def _dimensionality(structure: Any, index: int, neighbors: Any) -> int:
     from pymatgen.analysis.dimensionality import get_dimensionality_larsen
 
     try:
-        with warnings.catch_warnings():
-            # that there are no oxidation states, and tables that lack an element
-            warnings.simplefilter("ignore", UserWarning)
+        # that there are no oxidation states, and tables that lack an element
+        with without_warnings(UserWarning):
             bonded = neighbors.get_bonded_structure(structure)
             return int(get_dimensionality_larsen(bonded))
     except Exception as error:

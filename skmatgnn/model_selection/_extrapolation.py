@@ -21,6 +21,7 @@ from skmatgnn.model_selection._leave_one_cluster_out import LeaveOneClusterOut
 from skmatgnn.preprocessing._formula import parse_compositions
 from skmatgnn.utils._sklearn import num_samples, safe_indexing
 from skmatgnn.utils.elements import ELEMENT_SYMBOLS
+from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
     describe,
     ensure_regression_targets,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["extrapolation_report"]
 
 
+@explain_lost_workers()
 def extrapolation_report(
     estimator: Any,
     X: Any,
@@ -151,7 +153,7 @@ def extrapolation_report(
     )
     done = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     parts = []
-    labels = None if groups is None else list(groups)
+    labels = None if groups is None else np.asarray(groups, dtype=object)
     for number, (columns, (_, test)) in enumerate(
         zip(_progress(done, len(splits), verbose=verbose), splits, strict=True)
     ):

@@ -205,10 +205,10 @@ class LeaveOneClusterOut(LeaveOneGroupOut):
             tested = np.append(tested, "small")
         codes[used] = fold[members]
         if not len(tested) or (codes == 0).sum() == (codes != DROPPED).sum():
-            sizes = dict(zip(labels.tolist()[:8], sizes.tolist(), strict=False))
+            shown = dict(zip(labels.tolist()[:8], sizes.tolist(), strict=False))
             raise InvalidValueError(
                 "LeaveOneClusterOut needs one cluster to test and another to train "
-                f"on; got {len(labels)} cluster(s) of sizes {sizes} with "
+                f"on; got {len(labels)} cluster(s) of sizes {shown} with "
                 f"min_size={self.min_size}. Use more clusters or a lower min_size."
             )
         return codes, tested
@@ -222,7 +222,7 @@ class LeaveOneClusterOut(LeaveOneGroupOut):
         matrix = clusters.feature_matrix(X)
         key = (repr(clusters.get_params()), joblib.hash(matrix))
         kept_key, kept = getattr(self, "_kept", (None, None))
-        if kept_key != key:
+        if kept is None or kept_key != key:
             kept = clusters.fit_matrix(matrix).groups_
             self._kept = key, kept
         return kept

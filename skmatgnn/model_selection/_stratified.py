@@ -193,7 +193,7 @@ class StratifiedRegressionKFold(BaseCrossValidator):
         if self.n_bins == "auto":
             n_bins = min(MAX_AUTO_BINS, room)
         else:
-            n_bins = self.n_bins
+            n_bins = int(self.n_bins)
             if n_bins > room:
                 warnings.warn(
                     f"n_bins={n_bins} leaves fewer than n_splits={self.n_splits} of "

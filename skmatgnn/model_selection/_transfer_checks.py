@@ -116,7 +116,7 @@ def _check_numbers(sizes: Any, trials: Any, test_size: Any) -> None:
         raise InvalidValueError(
             f"trials must be an integer of 1 or more; got {trials!r}."
         )
-    if not (isinstance(test_size, Real) and 0 < test_size < 1):
+    if not (isinstance(test_size, Real) and 0 < float(test_size) < 1):
         raise InvalidValueError(
             f"test_size must be between 0 and 1; got {test_size!r}."
         )

@@ -25,6 +25,7 @@ from skmatgnn.model_selection._transfer_plan import (
 )
 from skmatgnn.utils.digest import digest
 from skmatgnn.utils.kept_results import KeptResults
+from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import describe
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["transfer_matrix"]
 
 
+@explain_lost_workers()
 def transfer_matrix(
     datasets: Mapping[str, tuple] | Sequence[tuple],
     estimator: Any,
@@ -212,8 +214,9 @@ class _Run:
     def rows(self) -> list[dict[str, Any]]:
         fits = self.plan.fits()
         keys = {fit: digest(self._versions, self.plan.fit_key(fit)) for fit in fits}
-        done = {fit: self.kept.get(keys[fit], "y_pred", "seconds") for fit in fits}
-        pending = [fit for fit in fits if done[fit] is None]
+        found = {fit: self.kept.get(keys[fit], "y_pred", "seconds") for fit in fits}
+        done = {fit: result for fit, result in found.items() if result is not None}
+        pending = [fit for fit in fits if fit not in done]
         self._pretrain(pretrainings_of(self.plan, pending))
 
         def arguments(fit: Fit) -> tuple[Any, ...]:

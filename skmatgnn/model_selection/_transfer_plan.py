@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection._seeds import derived_seed, seeded_clone
 from skmatgnn.model_selection._transfer_data import Dataset, hold_out, join
 from skmatgnn.utils.digest import digest
+from skmatgnn.utils.warning_filters import without_warnings
 
 __all__ = [
     "DESIGNS",
@@ -170,7 +170,7 @@ class TransferPlan:
         if fit.design == "scratch":
             return None
         spared = None if self.exclude_test else fit.target
-        if fit.design == "pair":
+        if fit.design == "pair" and fit.source is not None:
             return Pretraining((fit.source,), joint=False, spared=spared)
         chosen = set(self.sources)
         chosen.add(fit.target)
@@ -196,7 +196,7 @@ class TransferPlan:
         InvalidValueError
             If nothing of a dataset is left.
         """
-        found = {}
+        found: dict[str, IntArray] = {}
         for name in pretraining.names:
             dataset = self.datasets[name]
             seen = np.ones(len(dataset), dtype=bool)
@@ -426,17 +426,12 @@ def fit_and_save(estimator: Any, X: Any, y: Any, groups: IntArray, path: Path) -
 
 
 def _train(estimator: Any, X: Any, y: Any, groups: IntArray) -> float:
-    from skmatgnn.nets import TrainingInterruptedWarning
-
     extra = {"groups": groups} if has_fit_parameter(estimator, "groups") else {}
     start = perf_counter()
-    with warnings.catch_warnings():
-        # a network that is interrupted keeps what it has learnt so far
-        warnings.simplefilter("error", TrainingInterruptedWarning)
-        try:
-            estimator.fit(X, y, **extra)
-        except TrainingInterruptedWarning as stop:
-            raise KeyboardInterrupt from stop
+    with without_warnings(UserWarning, "Training was interrupted"):
+        estimator.fit(X, y, **extra)
+    if getattr(getattr(estimator, "net_", None), "interrupted_", False):
+        raise KeyboardInterrupt  # the network has kept what it had learnt so far
     return perf_counter() - start
 
 
@@ -460,9 +455,9 @@ def default_mpt(estimator: Any) -> Any:
     from skmatgnn.estimators import MPTRegressor
     from skmatgnn.estimators.multi_property import NETWORKS
 
-    for architecture, (single, *_) in NETWORKS.items():
-        if isinstance(estimator, single):
-            model = MPTRegressor(architecture=architecture)
+    for architecture, networks in NETWORKS.items():
+        if isinstance(estimator, networks[0]):
+            model: Any = MPTRegressor(architecture=architecture)
             known = model.get_params(deep=False)
             shared = {
                 name: value

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.metrics import get_scorer
+from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import (
     HasMethods,
     Interval,
@@ -85,7 +86,9 @@ def two_sigma_mask(
     return _inside(given, lower, upper)
 
 
-class TwoSigmaRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+class TwoSigmaRegressor(
+    DocLinkMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator
+):
     """Regressor that is trained without the rows of outlying targets.
 
     Rows whose target lies more than ``n_sigma`` standard deviations from the mean of

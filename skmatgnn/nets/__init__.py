@@ -17,11 +17,15 @@ from skmatgnn.nets._dataset import (
     TokenDataset,
 )
 from skmatgnn.nets._fine_tuning import FineTuning
-from skmatgnn.nets._graph_net import GraphNet, TrainingInterruptedWarning
+from skmatgnn.nets._graph_net import GraphNet
 from skmatgnn.nets._monitors import ErrorMonitor, PropertyMonitor
+from skmatgnn.nets._out_of_memory import BatchHalvedWarning
 from skmatgnn.nets._split import HoldOut
+from skmatgnn.nets._stops import TrainingInterruptedWarning
+from skmatgnn.nets._training_record import TrainingStateWarning
 
 __all__ = [
+    "BatchHalvedWarning",
     "BestModel",
     "CalibrateNorm",
     "DeviceDataset",
@@ -40,4 +44,5 @@ __all__ = [
     "TokenDataset",
     "TrainingInterruptedWarning",
     "TrainingProcessError",
+    "TrainingStateWarning",
 ]

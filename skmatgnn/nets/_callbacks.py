@@ -46,7 +46,7 @@ class BestModel(Callback):
         **_ : object
         """
         net.best_epoch_, net.best_loss_ = None, np.inf
-        self.state_ = None
+        self.state_: dict[str, torch.Tensor] | None = None
 
     def on_epoch_end(self, net: GraphNet, **_: Any) -> None:
         """Keep the weights if they are the best so far.
@@ -73,6 +73,29 @@ class BestModel(Callback):
         if self.state_ is not None:
             net.module_.load_state_dict(self.state_)
         self.state_ = None
+
+    def training_state(self) -> dict[str, Any]:
+        """Say what another run needs to go on from here.
+
+        Returns
+        -------
+        dict
+        """
+        return {"best": self.state_}
+
+    def set_training_state(self, net: GraphNet, state: dict[str, Any]) -> None:
+        """Go on where another run was.
+
+        Parameters
+        ----------
+        net : GraphNet
+        state : dict
+            As :meth:`training_state` gives it.
+        """
+        best = state["best"]
+        if best is not None:
+            best = {key: value.to(net.device) for key, value in best.items()}
+        self.state_ = best
 
 
 class CalibrateNorm(Callback):
@@ -120,7 +143,7 @@ class CalibrateNorm(Callback):
             norm.momentum = None  # a plain average over the batches
             norm.train()
         with torch.no_grad(), net.numerics():
-            for batch, _ in net.get_iterator(dataset):
+            for batch, _labels in net.get_iterator(dataset):
                 net.module_(batch)
         for norm in norms:
             norm.momentum = momentum
@@ -171,7 +194,7 @@ class OneCycle(Callback):
         X : DeviceDataset
         **_ : object
         """
-        self.scheduler_ = None
+        self.scheduler_: OneCycleLR | None = None
         for group in net.optimizer_.param_groups:
             group["lr"] = group.setdefault("peak_lr", group["lr"])
             if "betas" in group:  # which a cycle changes along with the rate
@@ -191,13 +214,15 @@ class OneCycle(Callback):
         if net.lr_schedule == "constant" or self.scheduler_ is not None:
             return
         n_steps = net.planned_epochs_ * -(-len(dataset_train) // net.batch_size)
-        peaks = [group["peak_lr"] for group in net.optimizer_.param_groups]
         # one step is too short for a cycle
+        self._plan(net, int(max(n_steps, 2)) + 1)  # not of NumPy
+
+    def _plan(self, net: GraphNet, n_steps: int) -> None:
         defaults = net.optimizer_.defaults
         self.scheduler_ = OneCycleLR(
             net.optimizer_,
-            peaks,
-            total_steps=int(max(n_steps, 2)) + 1,  # not of NumPy
+            [group["peak_lr"] for group in net.optimizer_.param_groups],
+            total_steps=n_steps,
             cycle_momentum="betas" in defaults or "momentum" in defaults,
         )
 
@@ -222,6 +247,31 @@ class OneCycle(Callback):
         **_ : object
         """
         self.scheduler_ = None
+
+    def training_state(self) -> dict[str, Any]:
+        """Say what another run needs to go on from here.
+
+        Returns
+        -------
+        dict
+        """
+        if self.scheduler_ is None:
+            return {}
+        names = ("total_steps", "last_epoch", "_step_count")
+        return {name: getattr(self.scheduler_, name) for name in names}
+
+    def set_training_state(self, net: GraphNet, state: dict[str, Any]) -> None:
+        """Go on where another run was.
+
+        Parameters
+        ----------
+        net : GraphNet
+        state : dict
+            As :meth:`training_state` gives it.
+        """
+        if state:
+            self._plan(net, state["total_steps"])
+            vars(self.scheduler_).update(state)
 
 
 class GradualUnfreezing(Callback):
@@ -266,7 +316,7 @@ class ProgressBar(Callback):
         net : GraphNet
         **_ : object
         """
-        self.bar_ = None
+        self.bar_: Any = None
 
     def on_epoch_begin(self, net: GraphNet, **_: Any) -> None:
         """Open the bar.
@@ -277,7 +327,12 @@ class ProgressBar(Callback):
         **_ : object
         """
         if self.bar_ is None:
-            self.bar_ = tqdm(total=net.planned_epochs_, desc="epochs", unit="epoch")
+            self.bar_ = tqdm(
+                total=net.planned_epochs_,
+                initial=net.n_recalled_,
+                desc="epochs",
+                unit="epoch",
+            )
 
     def on_epoch_end(self, net: GraphNet, **_: Any) -> None:
         """Show the losses.

@@ -18,8 +18,10 @@ __all__ = [
     "VERSION",
     "is_checkpoint",
     "read_checkpoint",
+    "read_sealed",
     "upgrade",
     "write_checkpoint",
+    "write_sealed",
 ]
 
 Config = dict[str, Any]
@@ -47,12 +49,36 @@ def write_checkpoint(path: str | Path, config: Config, arrays: Arrays) -> None:
     OSError
         If the file cannot be written.
     """
+    write_sealed(path, config, arrays, kind=FORMAT, version=VERSION)
+
+
+def write_sealed(
+    path: str | Path, config: Config, arrays: Arrays, *, kind: str, version: int
+) -> None:
+    """Write JSON and arrays with a checksum; an old file is replaced when all is there.
+
+    Parameters
+    ----------
+    path : str or Path
+    config : dict
+        Anything that JSON can hold.
+    arrays : dict of str to ndarray
+    kind : str
+        Name of the format.
+    version : int
+        Of the format.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
     text = json.dumps(config, allow_nan=False)
     metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
+        "format": kind,
+        "version": str(version),
         "config": text,
-        "sha256": _digest(VERSION, text, arrays),
+        "sha256": _digest(version, text, arrays),
     }
     write_arrays(path, arrays, metadata)
 
@@ -97,13 +123,48 @@ def read_checkpoint(path: str | Path) -> tuple[Config, Arrays]:
     if not path.is_file():
         kind = "is no file" if path.exists() else "does not exist"
         raise InvalidValueError(f"{path} {kind}; expected a checkpoint made by save.")
+    other = "Make one by the save method of an estimator."
+    config, arrays, version = read_sealed(
+        path, kind=FORMAT, newest=VERSION, what="checkpoint", other=other
+    )
+    return upgrade(config, arrays, version)
+
+
+def read_sealed(
+    path: Path, *, kind: str, newest: int, what: str, other: str
+) -> tuple[Config, Arrays, int]:
+    """Read what `write_sealed` has written; no code in it is run.
+
+    Parameters
+    ----------
+    path : Path
+        A file.
+    kind : str
+        Name of the format.
+    newest : int
+        Latest version of it that is known.
+    what : str
+        What the format is called in errors.
+    other : str
+        What to do where the file is of another format.
+
+    Returns
+    -------
+    config : dict
+    arrays : dict of str to ndarray
+    version : int
+
+    Raises
+    ------
+    InvalidValueError
+        If it is none of ours, damaged, changed, or of a later version.
+    """
     arrays, metadata = read_arrays(path, memory_map=False)
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != kind:
         raise InvalidValueError(
-            f"{path} is a safetensors file, but no checkpoint of skmatgnn. Make one by "
-            "the save method of an estimator."
+            f"{path} is a safetensors file, but no {what} of skmatgnn. {other}"
         )
-    version = _known_version(path, metadata.get("version"))
+    version = _known_version(path, metadata.get("version"), newest)
     text = metadata.get("config", "")
     if metadata.get("sha256") != _digest(version, text, arrays):
         raise InvalidValueError(
@@ -114,7 +175,7 @@ def read_checkpoint(path: str | Path) -> tuple[Config, Arrays]:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidValueError(f"{path} has no readable settings: {error}.") from error
-    return upgrade(config, arrays, version)
+    return config, arrays, version
 
 
 def upgrade(config: Config, arrays: Arrays, version: int) -> tuple[Config, Arrays]:
@@ -137,17 +198,17 @@ def upgrade(config: Config, arrays: Arrays, version: int) -> tuple[Config, Array
     return config, arrays
 
 
-def _known_version(path: Path, version: str | None) -> int:
+def _known_version(path: Path, version: str | None, newest: int) -> int:
     try:
-        number = int(version)
+        number = int(version or 0)
     except (TypeError, ValueError):
         number = 0
     if number < 1:
         raise InvalidValueError(f"{path} has the unknown format version {version!r}.")
-    if number > VERSION:
+    if number > newest:
         raise InvalidValueError(
             f"{path} was made by a later version of skmatgnn (its format is {number}; "
-            f"this version reads up to {VERSION}). Update skmatgnn."
+            f"this version reads up to {newest}). Update skmatgnn."
         )
     return number
 

@@ -39,7 +39,7 @@ class Labels:
     weight : Tensor of shape (n,) or None
     """
 
-    target: Tensor | None
+    target: Tensor | Any  # None only where nothing is trained or scored
     weight: Tensor | None
 
     def n_known(self) -> Tensor:
@@ -83,6 +83,7 @@ class DeviceDataset(Dataset, ABC):
         self.weight = weight
         self.groups = groups
         self.rows = np.arange(n_samples)
+        self.origin: np.ndarray | None = None
         self._on_device: dict[tuple[str, torch.dtype], PackedDataset] = {}
 
     def __len__(self) -> int:
@@ -118,6 +119,20 @@ class DeviceDataset(Dataset, ABC):
         whole = self.subset(np.arange(len(self)))
         whole._on_device = {}  # noqa: SLF001
         return whole
+
+    def given_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Say where samples stood in what the user gave.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+
+        Returns
+        -------
+        ndarray of int
+            Where samples were merged, the first of each; ``origin`` has them.
+        """
+        return rows if self.origin is None else self.origin[rows]
 
     def pack(self, device: torch.device | str, dtype: torch.dtype) -> PackedDataset:
         """Put everything on a device, once.
@@ -181,7 +196,8 @@ class GraphDataset(DeviceDataset):
     def _pack_inputs(
         self, device: torch.device | str, dtype: torch.dtype
     ) -> DeviceInputs:
-        return place_graphs(self.graphs, device, dtype=dtype)
+        inputs: Any = place_graphs(self.graphs, device, dtype=dtype)
+        return inputs  # of which a stream is never padded
 
 
 class TokenDataset(DeviceDataset):
@@ -388,6 +404,7 @@ class GraphIterator:
         rows = self.dataset.rows
         if self.random_state is not None:
             rows = self.random_state.permutation(rows)
+        self.drawn = rows
         for part in np.array_split(rows, len(self)):
             yield np.ascontiguousarray(part, dtype=np.int64)
 

@@ -165,12 +165,12 @@ class DeviceTokens:
         column = np.arange(width)
         place = np.flatnonzero(column < count[:, None])
         token = (self._start[rows][:, None] + column).ravel()[place]
-        token, place = (
+        tokens, places = (
             torch.from_numpy(array).to(device, non_blocking=True)
             for array in (token, place)
         )
-        numbers, fractions = self._numbers[token], self._fractions[token]
-        return TokenBatch(numbers, fractions, place, len(rows), width)
+        numbers, fractions = self._numbers[tokens], self._fractions[tokens]
+        return TokenBatch(numbers, fractions, places, len(rows), width)
 
     def capacity(self, rows: np.ndarray) -> Capacity:
         """Choose the number of tokens to which a batch is padded.

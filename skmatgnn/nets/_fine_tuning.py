@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from torch import nn
 
@@ -153,7 +154,7 @@ def parameters_of(module: nn.Module, name: str) -> dict[str, nn.Parameter]:
     return found
 
 
-def rate_factors(module: nn.Module, strategy: FineTuning) -> dict[str, float]:
+def rate_factors(module: Any, strategy: FineTuning) -> dict[str, float]:
     """Say by what the learning rate of each block is multiplied.
 
     Parameters

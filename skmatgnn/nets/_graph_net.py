@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from torch import Tensor
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.nets._dataset import DeviceDataset, GraphIterator, Labels
 from skmatgnn.nets._fine_tuning import FineTuning, freeze_blocks, rate_factors
+from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._precision import module_dtype, numerics
-from skmatgnn.nets._ranks import Ranks, iterator_class, over_ranks, together
+from skmatgnn.nets._ranks import Ranks, is_first, iterator_class, over_ranks, together
 from skmatgnn.nets._replay import (
     ReplayedBatch,
     ReplayIterator,
@@ -25,13 +26,18 @@ from skmatgnn.nets._replay import (
     own_stream,
 )
 from skmatgnn.nets._seeding import initialize_weights
+from skmatgnn.nets._stops import (
+    has_diverged,
+    locate,
+    raised_by_skorch,
+    warn_interrupted,
+)
 from skmatgnn.nn._blocks import Block
 
-__all__ = ["GraphNet", "TrainingInterruptedWarning"]
+if TYPE_CHECKING:
+    from skmatgnn.nets._training_record import TrainingRecord
 
-
-class TrainingInterruptedWarning(UserWarning):
-    """Training ended before its last epoch and kept the best model so far."""
+__all__ = ["GraphNet"]
 
 
 class GraphNet(NeuralNet):
@@ -51,6 +57,8 @@ class GraphNet(NeuralNet):
         process and in a worker, and leaves the other cores to other folds.
     calibrate_norm : bool, default=True
         Whether to measure batch-norm statistics anew when training ends.
+    record : TrainingRecord, optional
+        Where the state of the training is kept, and taken from if it is there.
     **kwargs : object
         Anything that :class:`skorch.NeuralNet` takes.
 
@@ -61,6 +69,7 @@ class GraphNet(NeuralNet):
     """
 
     ranks_: Ranks | None = None  # the processes, while several train together
+    max_epochs: int
 
     def __init__(
         self,
@@ -71,6 +80,7 @@ class GraphNet(NeuralNet):
         lr_schedule: str = "one_cycle",
         n_threads: int | None = 1,
         calibrate_norm: bool = True,
+        record: TrainingRecord | None = None,
         **kwargs: Any,
     ) -> None:
         self.seed = seed
@@ -78,6 +88,7 @@ class GraphNet(NeuralNet):
         self.lr_schedule = lr_schedule
         self.n_threads = n_threads
         self.calibrate_norm = calibrate_norm
+        self.record = record
         super().__init__(module, **kwargs)
 
     @property
@@ -282,10 +293,16 @@ class GraphNet(NeuralNet):
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
+        self.completed_, leads = False, is_first(self)
         try:
-            self.fit_loop(X, y, **fit_params)
+            recalled = None if self.record is None else self.record.recall(self)
+            self.n_recalled_ = len(self.history) if recalled else 0
+            if recalled != "finished":
+                self.fit_loop(X, y, **fit_params)
         finally:
             self.notify("on_train_end", X=X, y=y)
+        if self.record is not None and leads and self.completed_:
+            self.record.write(self, finished=True)
         return self
 
     def fit_loop(
@@ -314,23 +331,19 @@ class GraphNet(NeuralNet):
         """
         self.planned_epochs_ = self.max_epochs if epochs is None else epochs
         self.stop_training_ = False
+        self.interrupted_ = False
         train, valid = self.get_split_datasets(X, y)
-        n_before = len(self.history)
+        n_before = len(self.history) - self.n_recalled_
         try:
             with self.numerics(), own_stream(self.device), together(self):
-                self._run_epochs(train, valid)
+                self.completed_ = self._run_epochs(train, valid)
         except KeyboardInterrupt:
+            self.interrupted_ = True
             if len(self.history) > n_before and "dur" not in self.history[-1]:
                 del self.history[-1]  # the unfinished epoch
             if getattr(self, "best_epoch_", None) is None:
                 raise
-            warnings.warn(
-                f"Training was interrupted after {len(self.history) - n_before} of "
-                f"{self.planned_epochs_} epochs; the best model so far, of epoch "
-                f"{self.best_epoch_} with a loss of {self.best_loss_:.4g}, is kept.",
-                TrainingInterruptedWarning,
-                stacklevel=2,
-            )
+            warn_interrupted(self, len(self.history) - n_before)
         return self
 
     def numerics(self) -> AbstractContextManager[None]:
@@ -360,14 +373,16 @@ class GraphNet(NeuralNet):
         finally:
             self.max_epochs = before
 
-    def _run_epochs(self, train: DeviceDataset, valid: DeviceDataset | None) -> None:
+    def _run_epochs(self, train: DeviceDataset, valid: DeviceDataset | None) -> bool:
+        """Train until all is done; tell that from a divergence."""
         datasets = {"dataset_train": train, "dataset_valid": valid}
-        iterator_train = self.get_iterator(train, training=True)
+        leads = is_first(self)
+        iterator_train: Any = self.get_iterator(train, training=True)
         iterator_valid = None if valid is None else self.get_iterator(valid)
         n_steps = len(iterator_train) * self.planned_epochs_
         if can_replay(self, n_steps) and iterator_train.is_resident():
             iterator_train = ReplayIterator(self, iterator_train)
-        for _ in range(self.planned_epochs_):
+        for epoch in range(self.n_recalled_ + 1, self.planned_epochs_ + 1):
             start = perf_counter()
             self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(iterator_train, True, "train", self.train_step)
@@ -376,24 +391,15 @@ class GraphNet(NeuralNet):
             try:
                 self.notify("on_epoch_end", **datasets)
             except KeyboardInterrupt as stop:
-                if not _raised_by_skorch(stop):
+                if not raised_by_skorch(stop):
                     raise
                 break
-            if self.stop_training_ or self._diverged():
+            if has_diverged(self, train):
+                return False
+            if self.stop_training_:
                 break
-
-    def _diverged(self) -> bool:
-        loss = self.history[-1, "train_loss"]
-        if np.isfinite(loss):
-            return False
-        kept = getattr(self, "best_epoch_", None)
-        state = f"the model of epoch {kept} is kept" if kept else "no model is kept"
-        warnings.warn(
-            f"The training loss became {loss} in epoch {len(self.history)}; training "
-            f"stops and {state}. Lower lr, or look for outliers in y.",
-            TrainingInterruptedWarning,
-            stacklevel=2,
-        )
+            if self.record is not None and leads and epoch < self.planned_epochs_:
+                self.record.after_epoch(self)
         return True
 
     def run_single_epoch(
@@ -418,15 +424,20 @@ class GraphNet(NeuralNet):
         if iterator is None:
             return
         total: Tensor | float = 0.0
-        n_values: Tensor | int = 0
+        n_known: Tensor | int = 0
+        losses = []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             known = batch[1].n_known()
-            total, n_values = total + step["loss"].detach() * known, n_values + known
+            losses.append(step["loss"].detach() * known)
+            total, n_known = total + losses[-1], n_known + known
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        loss, known = over_ranks(self, total, n_values)
-        self.history.record(f"{prefix}_loss", float(loss) / max(int(known), 1))
+        loss, known = over_ranks(self, total, n_known)
+        mean = float(loss) / max(int(known), 1)
+        self.history.record(f"{prefix}_loss", mean)
+        if training and not np.isfinite(mean):
+            self.bad_step_ = locate(losses, iterator)
         self.history.record(f"{prefix}_batch_count", len(iterator))
 
     def apply(
@@ -450,12 +461,20 @@ class GraphNet(NeuralNet):
         ndarray of shape (n, d), float64
         """
         self._set_training(False)
+        size = min(batch_size or self.batch_size, len(dataset))
+        while True:
+            evaluate = partial(self._evaluate, dataset, function, size)
+            outputs, trouble = unless_out_of_memory(evaluate)
+            if not trouble:
+                return outputs
+            size = smaller_batch(size, trouble, doing="it evaluates with")
+
+    def _evaluate(
+        self, dataset: DeviceDataset, function: Callable[[Any], Tensor], size: int
+    ) -> np.ndarray:
         iterator = self.get_iterator(dataset)
-        iterator.batch_size = batch_size or self.batch_size
-        with (
-            torch.inference_mode(),
-            self.numerics(),
-        ):
+        iterator.batch_size = size
+        with torch.inference_mode(), self.numerics():
             parts = [function(batch).double() for batch, _ in iterator]
             return torch.cat(parts).cpu().numpy()
 
@@ -476,12 +495,3 @@ class GraphNet(NeuralNet):
         """
         for batch in self.get_iterator(self.get_dataset(X)):
             yield self.evaluation_step(batch, training=training).to(device)
-
-
-def _raised_by_skorch(error: BaseException) -> bool:
-    """Tell skorch's EarlyStopping, which raises KeyboardInterrupt, from Ctrl-C."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    name = "" if frame is None else frame.tb_frame.f_globals.get("__name__", "")
-    return name.startswith("skorch.callbacks")

@@ -43,8 +43,8 @@ class _Monitor(Callback):
         net : GraphNet
         **_ : object
         """
-        self.total_: Tensor | float = 0.0
-        self.known_: Tensor | float = 0.0
+        self.total_: Tensor | Any = 0.0
+        self.known_: Tensor | Any = 0.0
 
     def on_batch_end(
         self,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RankIterator",
     "Ranks",
+    "is_first",
     "iterator_class",
     "over_ranks",
     "smallest_batch",
@@ -201,6 +202,20 @@ def iterator_class(net: GraphNet) -> Callable[..., GraphIterator]:
         With the arguments of `GraphIterator`.
     """
     return GraphIterator if net.ranks_ is None else partial(RankIterator, net.ranks_)
+
+
+def is_first(net: GraphNet) -> bool:
+    """Whether this process trains alone, or is the one that writes files.
+
+    Parameters
+    ----------
+    net : GraphNet
+
+    Returns
+    -------
+    bool
+    """
+    return net.ranks_ is None or net.ranks_.rank == 0
 
 
 @contextmanager

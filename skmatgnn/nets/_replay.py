@@ -9,12 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
-from skmatgnn.nets._dataset import Batch, GraphIterator, Labels, PackedDataset
+from skmatgnn.nets._dataset import (
+    Batch,
+    DeviceDataset,
+    GraphIterator,
+    Labels,
+    PackedDataset,
+)
 from skmatgnn.nn._noise import NoiseSource
 from skmatgnn.nn.layers import BatchNorm
 from skmatgnn.utils.capacity import Capacity
@@ -208,6 +215,26 @@ class ReplayIterator:
 
     def __len__(self) -> int:
         return len(self.iterator)
+
+    @property
+    def dataset(self) -> DeviceDataset:
+        """Of which the batches are.
+
+        Returns
+        -------
+        DeviceDataset
+        """
+        return self.iterator.dataset
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """Rows of the last pass, in its order.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+        """
+        return self.iterator.drawn
 
     def __iter__(self) -> Iterator[Batch | ReplayedBatch]:
         packed = self.iterator.pack()

@@ -81,13 +81,31 @@ class NoiseSource(nn.Module):
         """
         return torch.empty_like(x).normal_(generator=self.generator(x.device))
 
+    def position(self) -> tuple[str, Tensor] | None:
+        """Say how far the generator has come.
+
+        Returns
+        -------
+        tuple of str and Tensor, or None
+            Kind of device, and state of its generator; None if nothing was drawn.
+        """
+        if self._generator is None:
+            return self._saved
+        return self._generator.device.type, self._generator.get_state()
+
+    def move_to(self, position: tuple[str, Tensor] | None) -> None:
+        """Go on where another run was.
+
+        Parameters
+        ----------
+        position : tuple of str and Tensor, or None
+            As :meth:`position` gives it.
+        """
+        self._generator, self._saved = None, position
+
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        generator = state.pop("_generator")
-        if generator is not None:
-            state["_saved"] = (generator.device.type, generator.get_state())
-        state["_generator"] = None
-        return state
+        saved = self.position()
+        return {**self.__dict__, "_generator": None, "_saved": saved}
 
 
 class Dropout(nn.Module):

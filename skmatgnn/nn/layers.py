@@ -42,6 +42,9 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     all_sum: Callable[[Tensor], Tensor] | None = None
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def forward(self, x: Tensor, n_real: Tensor | None = None) -> Tensor:
         """Normalise rows.
@@ -86,7 +89,10 @@ class BatchNorm(nn.BatchNorm1d):
         variance = torch.where(has_spread, variance, self.running_var)
         y = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
         with torch.no_grad():
-            rate = self.momentum * has_spread.to(rows.dtype)
+            share: Tensor | float | None = self.momentum
+            if share is None:  # a plain average over the batches
+                share = 1 / (self.num_batches_tracked.to(rows.dtype) + 1)
+            rate = share * has_spread.to(rows.dtype)
             self.running_mean.lerp_(mean, rate)
             self.running_var.lerp_(variance * (n / (n - 1).clamp(min=1)), rate)
             self.num_batches_tracked += has_spread

@@ -94,7 +94,7 @@ def merge_properties(
     _mark_excluded(parts, exclude, exclude_match)
     materials = _Materials(match)
     places = [
-        [materials.place(part, row) for row in np.flatnonzero(part.used)]
+        [materials.place(part, int(row)) for row in np.flatnonzero(part.used)]
         for part in parts
     ]
     return _table(parts, places, materials)

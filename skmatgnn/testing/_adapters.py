@@ -108,7 +108,7 @@ def numeric_adapter(cls: type, *, rows_to: str = "structures") -> type:
     return type(f"Numeric{cls.__name__}", (cls,), namespace)
 
 
-def _numeric_tags(cls: type) -> Any:
+def _numeric_tags(cls: Any) -> Any:
     def __sklearn_tags__(self: Any) -> Tags:  # noqa: N807 - scikit-learn's name
         tags = cls.__sklearn_tags__(self)
         tags.input_tags.two_d_array = True
@@ -123,9 +123,8 @@ def _numeric_tags(cls: type) -> Any:
 
 
 def _rebuild(cls: type, rows_to: str, state: dict) -> Any:
-    instance = numeric_adapter(cls, rows_to=rows_to).__new__(
-        numeric_adapter(cls, rows_to=rows_to)
-    )
+    adapter: Any = numeric_adapter(cls, rows_to=rows_to)
+    instance = adapter.__new__(adapter)
     instance.__setstate__(state)
     return instance
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = ["DocLinkMixin"]
 
 
 class DocLinkMixin:
     """Let scikit-learn show the text of our parameters and fitted attributes.
 
-    It does so for a class whose ``_doc_link_module`` is its package and that has a
-    link template.
+    It shows them only where there is a link to a page of documentation, as links. Ours
+    are on no server: the display as a whole has no link, and the names in its tables
+    lead to where they are.
     """
 
     _doc_link_module = "skmatgnn"
-    _doc_link_template = "https://skmatgnn.readthedocs.io/en/stable/api.html"
+    _doc_link_template = ""
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        return _shown(super()._get_params_html(*args, **kwargs))
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        return _shown(super()._get_fitted_attr_html(*args, **kwargs))
+
+
+def _shown(table: Any) -> Any:
+    if getattr(table, "doc_link", None) == "":
+        table.doc_link = "#"
+    return table

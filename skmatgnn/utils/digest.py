@@ -10,10 +10,14 @@ from typing import Any
 import joblib
 import numpy as np
 
+from skmatgnn.utils.packed_file import release_pages
+
 __all__ = ["digest"]
 
 #: Parameters of estimators on which no result depends.
-_IDLE = frozenset({"n_jobs", "verbose"})
+_IDLE = frozenset({"checkpoint_dir", "n_jobs", "verbose"})
+
+_AT_ONCE = 2**26  # bytes of an array that are copied
 
 
 def digest(*parts: Any) -> str:
@@ -23,8 +27,8 @@ def digest(*parts: Any) -> str:
     ----------
     *parts : object
         Arrays, numbers, strings, containers and dataclasses of these, estimators (by
-        their class and parameters, ``n_jobs`` and ``verbose`` left out), or what
-        joblib can hash.
+        their class and parameters, ``n_jobs``, ``verbose`` and ``checkpoint_dir``
+        left out), or what joblib can hash.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def digest(*parts: Any) -> str:
 def _feed(hasher: Any, value: Any) -> None:
     if isinstance(value, np.ndarray) and value.dtype != object:
         hasher.update(f"array {value.dtype.str} {value.shape} ".encode())
-        hasher.update(np.ascontiguousarray(value).tobytes())
+        _feed_array(hasher, np.atleast_1d(value))
     elif isinstance(value, str | int | float | bytes | np.generic | None):
         hasher.update(f"{type(value).__name__} {value!r} ".encode())
     elif isinstance(value, Mapping):
@@ -69,3 +73,11 @@ def _feed(hasher: Any, value: Any) -> None:
         _feed(hasher, {k: v for k, v in given.items() if k not in _IDLE})
     else:
         hasher.update(joblib.hash(value).encode())
+
+
+def _feed_array(hasher: Any, array: np.ndarray) -> None:
+    """Hash an array part by part, as it may be larger than memory, on disk."""
+    step = max(1, _AT_ONCE // max(1, array[:1].nbytes))
+    for start in range(0, len(array), step):
+        hasher.update(array[start : start + step].tobytes())
+        release_pages(array)

@@ -9,6 +9,7 @@ import secrets
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -81,7 +82,8 @@ class KeptResults:
             Numbers or strings.
         """
         buffer = io.BytesIO()
-        np.savez(buffer, **{name: np.asarray(value) for name, value in arrays.items()})
+        named: dict[str, Any] = {k: np.asarray(value) for k, value in arrays.items()}
+        np.savez(buffer, **named)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(key)
         temporary = path.with_name(f".{key}.{secrets.token_hex(6)}.tmp")

@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import shutil
 import struct
+from glob import escape
 from pathlib import Path
 from threading import get_ident
+from typing import Any
 
 import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 
-__all__ = ["DTYPES", "read_arrays", "read_metadata", "release_pages", "write_arrays"]
+__all__ = [
+    "DTYPES",
+    "read_arrays",
+    "read_metadata",
+    "release_pages",
+    "remove_unfinished",
+    "write_arrays",
+]
 
 DTYPES = {
     "F64": "<f8",
@@ -50,21 +60,40 @@ def write_arrays(
     from safetensors.numpy import save_file
 
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}.tmp")
+    # a folder, as save_file has temporary files of its own beside what it writes
+    folder = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}.tmp")
+    unfinished = folder / "whole"
     try:
         # NumPy's ascontiguousarray would give a number an axis
         contiguous = {key: np.asarray(a, order="C") for key, a in arrays.items()}
+        folder.mkdir()
         unfinished.touch()
         mode = unfinished.stat().st_mode  # save_file makes the file private
         save_file(contiguous, unfinished, metadata=metadata)
         unfinished.chmod(mode)
+        _flush(unfinished)  # else a power cut may leave an empty file under the name
         unfinished.replace(path)
     except (SafetensorError, OSError) as error:
-        unfinished.unlink(missing_ok=True)
         raise OSError(f"{path} could not be written: {error}") from error
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes left that were killed while they wrote a file.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    """
+    for folder in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def read_arrays(
@@ -115,7 +144,7 @@ def release_pages(array: np.ndarray) -> None:
     ----------
     array : ndarray
     """
-    base = array
+    base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

@@ -307,7 +307,7 @@ def ensure_regression_targets(
     table = targets[:, None] if one_dimensional else targets
     if table.shape[1] == 0:
         raise InvalidValueError("y has 0 columns; at least one target is required.")
-    empty = np.flatnonzero(np.isnan(table).all(axis=0)) if len(table) else []
+    empty = np.flatnonzero(np.isnan(table).all(axis=0) & (len(table) > 0))
     if len(empty):
         raise InvalidValueError(
             f"Input y contains NaN only in column {int(empty[0])}: no value is known. "

@@ -318,7 +318,7 @@ def test_predict__damaged_model__says_so(refused, model_file, oxides, tmp_path):
         broken.write_bytes(content)
         message = refused("predict", broken, oxides, "--out", tmp_path / "p.csv")
         assert "cannot be opened" in message
-    broken.write_bytes(whole.replace(b"model 1\n", b"model 9\n", 1))
+    broken.write_bytes(b"skmatgnn-model 9\n" + whole[len(MAGIC) :])
     message = refused("predict", broken, oxides, "--out", tmp_path / "p.csv")
     assert "format 'skmatgnn-model 9'" in message
 

@@ -37,6 +37,7 @@ BAD_PARAMETERS = {
     "pretrained": [3, {}, ["a"]],
     "fine_tuning": ["all", None, ["full"]],
     "head": ["old", None, True],
+    "checkpoint_dir": [3, b"states", ["states"]],
     "callbacks": ["all", 3, {}],
     "net_params": [[], "optimizer"],
     "n_devices": [0, -1, 1.5, "all"],

@@ -440,6 +440,39 @@ def test_load__checkpoints_of_earlier_versions__still_predict_the_same(file, dat
     assert outputs(model, X).ravel() == pytest.approx(content["outputs"], rel=1e-5)
 
 
+@pytest.mark.parametrize("file", sorted(STORED.glob("*_v1.safetensors")), ids=str)
+def test_upgrade__stored_file__is_brought_up_and_predicts_the_same(
+    file, data, monkeypatch
+):
+    """What the next version would do that renames a parameter and an array."""
+    content = json.loads(file.with_suffix(".json").read_text())
+    seen = []
+
+    def to_2(config, arrays):
+        seen.append((config["estimator"], len(arrays)))
+        config["parameters"]["rate"] = config["parameters"].pop("lr")
+        arrays["renamed"] = arrays.pop("net.head.weight", None)
+        return config, {k: v for k, v in arrays.items() if v is not None}
+
+    def to_3(config, arrays):
+        config["parameters"]["lr"] = config["parameters"].pop("rate")
+        if "renamed" in arrays:
+            arrays["net.head.weight"] = arrays.pop("renamed")
+        return config, arrays
+
+    monkeypatch.setattr(_checkpoint, "VERSION", 3)
+    monkeypatch.setattr(_checkpoint, "UPGRADES", {1: to_2, 2: to_3})
+    model = load_estimator(file, device="cpu")
+    assert len(seen) == 1
+    assert seen[0][0] == type(model).__name__
+    X = [s.formula for s in data.X] if content["formulas"] else data.X
+    assert outputs(model, X).ravel() == pytest.approx(content["outputs"], rel=1e-5)
+
+
+def test_upgrades__every_earlier_version__has_one():
+    assert set(_checkpoint.UPGRADES) == set(range(1, _checkpoint.VERSION))
+
+
 def test_load__checkpoints_of_earlier_versions__are_there():
     assert len(list(STORED.glob("*.safetensors"))) >= 3
 

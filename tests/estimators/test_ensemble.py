@@ -52,6 +52,31 @@ def test_members__each__are_the_estimator_with_a_seed_of_its_own(regressor, data
     assert np.array_equal(model.predict(data.X), mean)
 
 
+def test_graphs__of_structures__are_made_once_for_all_members(data, monkeypatch):
+    made = []
+    real = StructureToGraph.transform
+
+    def counted(self, X):
+        made.append(len(X))
+        return real(self, X)
+
+    monkeypatch.setattr(StructureToGraph, "transform", counted)
+    network = CGCNNRegressor(max_epochs=1, device="cpu")
+    model = ensemble(network).fit(data.X, data.y)
+    assert made == [len(data.X)]
+    mean = model.predict(data.X[:5])
+    assert made == [len(data.X), 5]
+    monkeypatch.setattr(DeepEnsembleRegressor, "_chunk_size", 2)
+    assert model.predict(data.X[:5]) == pytest.approx(mean)
+    assert made == [len(data.X), 5, 2, 2, 1]
+
+
+def test_graphs__with_parameters_that_are_wrong__are_not_made(data):
+    network = CGCNNRegressor(max_epochs=1, device="cpu", cutoff=-1.0)
+    with pytest.raises(ValueError, match="'cutoff' parameter of CGCNNRegressor"):
+        ensemble(network).fit(data.X, data.y)
+
+
 def test_classifier__probabilities__are_the_mean_of_the_members(classifier, data):
     model = DeepEnsembleClassifier(classifier, n_models=3, random_state=0)
     model.fit(data.X, data.labels)

@@ -110,7 +110,8 @@ def test_matminer__formula_for_a_structure_featurizer__is_rejected_with_index():
 @pytest.mark.filterwarnings("ignore:.*OLD_ERROR_HANDLING:DeprecationWarning")
 def test_matminer__text_feature__gives_an_object_array():
     features = MatminerFeatures(GlobalSymmetryFeatures()).set_output(transform="pandas")
-    frame = features.fit_transform(pd.Series([nacl()], index=["salt"]))
+    crystals = pd.Series([nacl()], index=["salt"])
+    frame = features.fit_transform(crystals.to_frame())
     assert frame.loc["salt", "crystal_system"] == "cubic"
     assert frame.loc["salt", "spacegroup_num"] == 221
 

@@ -7,6 +7,7 @@ property predictions", npj Comput. Mater. 7, 185 (2021).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from skmatgnn.nn.ops import (
     PackedMaps,
     pack_maps,
     segment_mean,
+    use_dgl,
 )
 
 __all__ = ["ALIGNN", "ALIGNNLayer"]
@@ -176,7 +178,7 @@ class ALIGNN(nn.Module):
         -------
         bool
         """
-        return True
+        return not use_dgl()
 
     def blocks(self) -> list[Block]:
         """Name the parts of the network, from the input to the head.
@@ -199,10 +201,11 @@ class ALIGNN(nn.Module):
         return [*found, Block("head", "head", depth)]
 
     def _convs(self) -> Iterator[EdgeGatedConv]:
-        for layer in self.alignn_layers:
+        layers: Any = self.alignn_layers, self.gcn_layers
+        for layer in layers[0]:
             yield layer.node_update
             yield layer.edge_update
-        yield from self.gcn_layers
+        yield from layers[1]
 
     def embed(self, batch: GraphInput) -> Tensor:
         """Compute the pooled graph features that the head reads.

@@ -129,7 +129,7 @@ class MODNet(nn.Module):
         for block in n_neurons:
             widths.append(block[-1] if len(block) else widths[-1])
 
-        def block(level: int) -> nn.Sequential:
+        def make_block(level: int) -> nn.Sequential:
             layers = pairwise((widths[level], *n_neurons[level]))
             return nn.Sequential(
                 *(
@@ -143,10 +143,10 @@ class MODNet(nn.Module):
             )
 
         n_properties = sum(len(group) for group in self.groups)
-        self.shared = block(0)
-        self.group_blocks = nn.ModuleList(block(1) for _ in self.groups)
-        self.property_blocks = nn.ModuleList(block(2) for _ in range(n_properties))
-        self.target_blocks = nn.ModuleList(block(3) for _ in range(n_targets))
+        self.shared = make_block(0)
+        self.group_blocks = nn.ModuleList(make_block(1) for _ in self.groups)
+        self.property_blocks = nn.ModuleList(make_block(2) for _ in range(n_properties))
+        self.target_blocks = nn.ModuleList(make_block(3) for _ in range(n_targets))
         self.outputs = nn.ModuleList(
             MemberLinear(n_members, widths[4], target_dim) for _ in range(n_targets)
         )
@@ -229,16 +229,17 @@ def _require_blocks(n_neurons: Sequence[Sequence[int]]) -> None:
                 )
 
 
+def _numbers_of(targets: int | Sequence[int]) -> list[int]:
+    return list(targets) if hasattr(targets, "__iter__") else [targets]
+
+
 def _normalised_groups(
     target_groups: TargetGroups | None, n_targets: int
 ) -> list[list[list[int]]]:
     if target_groups is None:
         return [[[target] for target in range(n_targets)]]
     try:
-        groups = [
-            [[p] if isinstance(p, Integral) else list(p) for p in group]
-            for group in target_groups
-        ]
+        groups = [[_numbers_of(part) for part in group] for group in target_groups]
     except TypeError as error:
         raise ValueError(
             "target_groups must be a sequence of groups, each a sequence of "

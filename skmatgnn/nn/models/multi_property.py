@@ -69,8 +69,10 @@ class PropertyHeads(nn.Module):
         return self.output(hidden)[:, :, 0].T
 
 
-class _ManyHeads:
+class _ManyHeads(nn.Module):
     """Replace the head of a graph network."""
+
+    head: Any
 
     def __init__(
         self,

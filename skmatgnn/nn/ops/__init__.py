@@ -4,14 +4,14 @@ Every graph is an :class:`Adjacency`: edges sorted by receiving node, with the
 inverse order for the sender side, so that forward and backward are gathers and
 segment sums without atomics, and therefore deterministic on every device. The
 edge-gated convolution and the SiLU of a layer norm have fused Triton kernels, used
-where :func:`kernels` says.
+where :func:`kernels` says. All of them can go through DGL's kernels instead.
 """
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
-from skmatgnn.nn.ops._choice import kernels, use_kernels
+from skmatgnn.nn.ops._choice import kernels, use_dgl, use_kernels
 from skmatgnn.nn.ops._edge_gated import PackedMaps, edge_gated_update, pack_maps
 from skmatgnn.nn.ops._norm_silu import is_layer_norm, norm_silu, normalise
-from skmatgnn.nn.ops.reference import (
+from skmatgnn.nn.ops._segments import (
     gather_receivers,
     gather_senders,
     segment_mean,
@@ -32,5 +32,6 @@ __all__ = [
     "pack_maps",
     "segment_mean",
     "segment_sum",
+    "use_dgl",
     "use_kernels",
 ]

@@ -13,9 +13,9 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-__all__ = ["kernels", "use_kernels"]
+__all__ = ["kernels", "use_dgl", "use_kernels"]
 
-CHOICES = ("auto", "reference", "triton")
+CHOICES = ("auto", "reference", "triton", "dgl")
 VARIABLE = "SKMATGNN_KERNELS"
 DTYPES = (torch.float32, torch.bfloat16)
 DEFAULT = "auto"
@@ -33,12 +33,14 @@ def kernels(choice: str) -> Iterator[None]:
 
     Parameters
     ----------
-    choice : {"auto", "reference", "triton"}
+    choice : {"auto", "reference", "triton", "dgl"}
         ``"auto"`` takes the fused Triton kernels for float32 and bfloat16 on CUDA
         where Triton works, and plain torch otherwise. ``"reference"`` is always plain
         torch. ``"triton"`` raises where the kernels cannot be used; on the CPU they
         need Triton's interpreter (``TRITON_INTERPRET=1`` set before Triton is
-        imported), which is for tests.
+        imported), which is for tests. ``"dgl"`` computes messages and their sums with
+        the kernels of DGL, of the extra ``skmatgnn[dgl]``, to compare with networks
+        that were written for it; it is not faster.
 
     Raises
     ------
@@ -80,14 +82,34 @@ def use_kernels(x: Tensor, dim: int) -> bool:
     RuntimeError
         If kernels are demanded but cannot compute this.
     """
-    choice = _forced.get() or os.environ.get(VARIABLE) or DEFAULT
-    _require_known(choice)
-    if choice == "reference" or (choice == "auto" and not x.is_cuda):
+    choice = _chosen()
+    if choice in ("reference", "dgl") or (choice == "auto" and not x.is_cuda):
         return False
     reason = _obstacle(x, dim)
     if reason and choice == "triton":
         raise RuntimeError(f"The Triton kernels cannot compute this: {reason}.")
     return not reason
+
+
+def use_dgl() -> bool:
+    """Whether the kernels of DGL are to compute.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    ValueError
+        If the environment variable holds no known choice.
+    """
+    return _chosen() == "dgl"
+
+
+def _chosen() -> str:
+    choice = _forced.get() or os.environ.get(VARIABLE) or DEFAULT
+    _require_known(choice)
+    return choice
 
 
 def _require_known(choice: str) -> None:

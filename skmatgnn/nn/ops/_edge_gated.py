@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
-from skmatgnn.nn.ops._choice import use_kernels
+from skmatgnn.nn.ops._choice import use_dgl, use_kernels
 from skmatgnn.nn.ops._norm_silu import normalise
 from skmatgnn.nn.ops.reference import gather_receivers, gather_senders, segment_sum
 
@@ -100,7 +101,7 @@ def edge_gated_update(
     --------
     skmatgnn.nn.layers.EdgeGatedConv : The equations.
     """
-    options = {
+    options: dict[str, Any] = {
         "sender_map": sender_map,
         "receiver_map": receiver_map,
         "edge_map": edge_map,
@@ -113,6 +114,10 @@ def edge_gated_update(
         from skmatgnn.nn.ops.fused import fused_update
 
         return fused_update(nodes, edges, graph, **options, packed=packed)
+    if use_dgl():
+        from skmatgnn.nn.ops import _dgl_ops
+
+        return _dgl_ops.edge_gated_update(nodes, edges, graph, **options)
     return _reference_update(nodes, edges, graph, **options)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -65,7 +67,7 @@ def normalise(norm: nn.Module, x: Tensor, n_real: Tensor | None) -> Tensor:
     return norm(x, n_real)
 
 
-def is_layer_norm(norm: nn.Module | None) -> bool:
+def is_layer_norm(norm: nn.Module | None) -> TypeGuard[nn.LayerNorm]:
     """Whether a module is a layer norm with weight and bias.
 
     Parameters

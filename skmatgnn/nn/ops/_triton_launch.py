@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import triton
@@ -154,7 +155,7 @@ def run_backward(
     plan: Plan,
     mapped: Tensor,
     both: Tensor,
-    rest: list[Tensor | None],
+    rest: list[Any],
     grad_nodes: Tensor,
     grad_edges: Tensor | None,
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor | None, ...]]:

@@ -67,14 +67,14 @@ def fused_update(
         edge_messages=edge_messages,
         save=torch.is_grad_enabled(),
         packed=packed,
-        node_eps=node_norm.eps if inside else 0.0,
-        edge_eps=edge_norm.eps if inside and edge_norm is not None else 0.0,
+        node_eps=node_norm.eps if is_layer_norm(node_norm) else 0.0,
+        edge_eps=edge_norm.eps if is_layer_norm(edge_norm) else 0.0,
     )
     stored = edges.to(stored_dtype(nodes))
     maps = (sender_map, receiver_map, edge_map)
     inputs = (nodes, stored, *[m.weight for m in maps], *[m.bias for m in maps])
     if inside:
-        affine = [node_norm.weight, node_norm.bias]
+        affine: list[Any] = [node_norm.weight, node_norm.bias]
         affine += [getattr(edge_norm, name, None) for name in ("weight", "bias")]
         new_nodes, new_edges = _EdgeGated.apply(plan, *inputs, *affine)
         return new_nodes, edges if edge_norm is None else new_edges
@@ -117,8 +117,8 @@ class _EdgeGated(Function):
         plan: Plan,
         nodes: Tensor,
         edges: Tensor,
-        *parameters: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
+        *parameters: Any,
+    ) -> tuple[Tensor | None, Tensor | None]:
         nodes, edges = nodes.contiguous(), edges.contiguous()
         maps, affine = parameters[:6], parameters[6:]
         stored = nodes.to(edges.dtype)
@@ -155,7 +155,8 @@ class _EdgeGated(Function):
             plan, mapped, both, rest, grad_nodes, grad_edges
         )
         residual = grad_nodes if plan.norm else None
-        by_node, by_edge, dtype = (None, None), None, ctx.weight_dtype
+        by_node: tuple[Tensor | None, ...] = (None, None)
+        by_edge, dtype = None, ctx.weight_dtype
         if needs[0] or needs[1]:
             by_node = outer_sum(grad_both, stored, dtype).chunk(2)
         if needs[2]:
