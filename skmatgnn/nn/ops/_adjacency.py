@@ -74,8 +74,9 @@ class Adjacency:
         -------
         Adjacency
         """
-        found: list[Any] = [getattr(self, f.name) for f in fields(self)]
-        return type(self)(*(None if x is None else x.to(device) for x in found))
+        found = (getattr(self, f.name) for f in fields(self))
+        there: list[Any] = [None if x is None else x.to(device) for x in found]
+        return type(self)(*there)
 
     @classmethod
     def from_edges(cls, sender: Tensor, receiver: Tensor, n_nodes: int) -> Adjacency:
