@@ -192,6 +192,7 @@ def _parse_cif(text: str) -> Structure:
 def _parse_poscar(text: str) -> Structure:
     from pymatgen.io.vasp.inputs import Poscar
 
+    _require_lines_for_atoms(text.splitlines())
     with recorded_warnings() as found:
         structure = Poscar.from_str(text).structure
     for warning in found:
@@ -200,6 +201,21 @@ def _parse_poscar(text: str) -> Structure:
             raise InvalidValueError(str(warning.message))
         warnings.warn(warning.message, warning.category, stacklevel=2)
     return structure
+
+
+def _require_lines_for_atoms(lines: list[str]) -> None:
+    """Refuse numbers of atoms that pymatgen would take memory for, however large."""
+    total = 0
+    for line in lines[5:]:
+        try:
+            total += sum(abs(int(number)) for number in line.split())
+        except ValueError:  # symbols before them, or the kind of coordinates after
+            if total:
+                break
+    if total > len(lines):
+        raise InvalidValueError(
+            f"it announces {total} atoms, but has {len(lines)} lines"
+        )
 
 
 def _checked(structure: Structure) -> Structure:

@@ -73,6 +73,7 @@ class CheckpointMixin:
         The state of the optimizer is not saved, so that ``partial_fit`` of a loaded
         estimator begins with a fresh one. An estimator inside ``pretrained`` is saved
         along, as refitting needs it; ``set_params(pretrained=None)`` leaves it out.
+        ``checkpoint_dir``, a folder of this computer, is not saved.
         """
         save_estimator(self, path)
 
@@ -230,6 +231,7 @@ def encode_estimator(
     for name, tensor in weights.items():
         encoder.arrays[f"{prefix}net.{name}"] = tensor.detach().cpu().numpy()
     parameters = estimator.get_params(deep=False)
+    parameters.pop("checkpoint_dir", None)
     fitted = {
         name: value
         for name, value in vars(estimator).items()

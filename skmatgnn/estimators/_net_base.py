@@ -191,7 +191,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         self.net_ = net  # only now: what is interrupted at once is not fitted
         return self._finish(dataset)
 
-    def _train(
+    def _trained_net(
         self,
         dataset: DeviceDataset,
         before: dict[str, torch.Tensor] | None,
@@ -202,7 +202,9 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         while True:
             net = self._start_net(dataset, before, size, seeds)
             if folder is not None:
-                net.record = TrainingRecord(folder, type(self).__name__, net, dataset)
+                name = type(self).__name__
+                n_devices = getattr(self, "n_devices", None) or 1
+                net.record = TrainingRecord(folder, name, net, dataset, n_devices)
             _, trouble = self._train_once(net, dataset)
             net.record = None
             if not trouble:

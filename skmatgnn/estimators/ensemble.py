@@ -152,6 +152,9 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimato
     Graphs are made once for all members of ALIGNN or CGCNN that are given as they are;
     inside a Pipeline, each member makes its own.
 
+    With a ``checkpoint_dir`` in ``estimator``, a fit that was stopped goes on with the
+    member that it was at.
+
     The spread of the members is too small where they agree on what is wrong, and holds
     no noise of the targets unless the members learn it, as CrabNet does. Calibrate it
     with `ConformalRegressor`, and look at it with

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -145,7 +145,7 @@ def _wait(processes: list[subprocess.Popen], folder: Path) -> None:
             if interrupted:
                 raise
             interrupted = True  # the first process keeps the best model so far
-            stream = processes[0].stdin
+            stream: Any = processes[0].stdin
             with suppress(OSError):
                 stream.write(INTERRUPT)
                 stream.flush()

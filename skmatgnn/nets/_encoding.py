@@ -104,7 +104,8 @@ class PlainEncoder:
         return {"!scalar": [value.dtype.str, self.encode(value.item(), place)]}
 
     def _random_state(self, value: np.random.RandomState, place: str) -> Any:
-        kind, keys, *rest = value.get_state()
+        state: Any = value.get_state()
+        kind, keys, *rest = state
         if kind != "MT19937":
             raise InvalidTypeError(f"{place} cannot be saved: its generator is {kind}.")
         return {"!random_state": [keys.tolist(), *rest]}

@@ -24,7 +24,7 @@ _IDLE = {"verbose", "device", "record", "callbacks"}
 _CODE_VERSION = 1  # raise it whenever the same training comes to another result
 
 
-def fingerprint(net: GraphNet, dataset: DeviceDataset) -> str:
+def fingerprint(net: GraphNet, dataset: DeviceDataset, n_devices: int) -> str:
     """Hash all that decides what a training comes to.
 
     Parameters
@@ -32,6 +32,8 @@ def fingerprint(net: GraphNet, dataset: DeviceDataset) -> str:
     net : GraphNet
         Initialised and not yet trained.
     dataset : DeviceDataset
+    n_devices : int
+        That train it together.
 
     Returns
     -------
@@ -49,6 +51,7 @@ def fingerprint(net: GraphNet, dataset: DeviceDataset) -> str:
         _CODE_VERSION,
         str(torch.__version__),
         torch.device(net.device).type,
+        n_devices,
         settings,
         [_plain(c) for _, c in net.callbacks_ if not isinstance(c, ProgressBar)],
         {k: _plain(v) for k, v in net.module_.state_dict().items()},

@@ -297,7 +297,9 @@ class GraphNet(NeuralNet):
         try:
             recalled = None if self.record is None else self.record.recall(self)
             self.n_recalled_ = len(self.history) if recalled else 0
-            if recalled != "finished":
+            if recalled == "finished":
+                self.ranks_ = None
+            else:
                 self.fit_loop(X, y, **fit_params)
         finally:
             self.notify("on_train_end", X=X, y=y)
@@ -424,16 +426,16 @@ class GraphNet(NeuralNet):
         if iterator is None:
             return
         total: Tensor | float = 0.0
-        n_known: Tensor | int = 0
+        n_values: Tensor | int = 0
         losses = []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             known = batch[1].n_known()
             losses.append(step["loss"].detach() * known)
-            total, n_known = total + losses[-1], n_known + known
+            total, n_values = total + losses[-1], n_values + known
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        loss, known = over_ranks(self, total, n_known)
+        loss, known = over_ranks(self, total, n_values)
         mean = float(loss) / max(int(known), 1)
         self.history.record(f"{prefix}_loss", mean)
         if training and not np.isfinite(mean):

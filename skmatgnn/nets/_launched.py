@@ -115,7 +115,7 @@ def train_launched(net: GraphNet, dataset: DeviceDataset, n_devices: int) -> Non
         join_group(rank, n_ranks, net.device, None)
         atexit.register(_leave_group)
     _require_same(dataset, n_ranks)
-    box = [_without_callbacks(net) if rank == 0 else None]
+    box: list[Any] = [_without_callbacks(net) if rank == 0 else None]
     dist.broadcast_object_list(box, src=0)
     if rank:
         take_over(net, box[0])
@@ -124,7 +124,7 @@ def train_launched(net: GraphNet, dataset: DeviceDataset, n_devices: int) -> Non
 
 def _without_callbacks(net: GraphNet) -> GraphNet:
     bare = type(net).__new__(type(net))
-    vars(bare).update({**vars(net), "callbacks": None, "callbacks_": []})
+    bare.__dict__.update({**vars(net), "callbacks": None, "callbacks_": []})
     return bare
 
 
@@ -138,11 +138,11 @@ def take_over(net: GraphNet, other: GraphNet) -> None:
     ours = dict(net.callbacks_)
     for name, callback in other.callbacks_:
         if name in ours:
-            vars(ours[name]).clear()
-            vars(ours[name]).update(vars(callback))
+            ours[name].__dict__.clear()
+            ours[name].__dict__.update(vars(callback))
     kept: dict[str, Any] = {"callbacks": net.callbacks, "callbacks_": net.callbacks_}
-    vars(net).clear()
-    vars(net).update({**vars(other), **kept})
+    net.__dict__.clear()
+    net.__dict__.update({**vars(other), **kept})
 
 
 def _require_same(dataset: DeviceDataset, n_ranks: int) -> None:

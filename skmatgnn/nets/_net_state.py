@@ -105,8 +105,8 @@ def _set_callback_state(net: GraphNet, callback: Callback, state: Any) -> None:
         callback.set_training_state(net, state)
         return
     for name, value in state.items():
-        present = getattr(callback, name, None)
-        if _has_state(present):
+        present: Any = getattr(callback, name, None)
+        if present is not None and _has_state(present):
             present.load_state_dict(value["state_dict"])
         else:
             setattr(callback, name, value)

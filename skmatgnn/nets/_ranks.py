@@ -88,7 +88,7 @@ class Ranks:
             The step, with the mean loss of this process.
         """
         trained = [p for p in parameters if p.grad is not None]
-        parts = [p.grad.reshape(-1) for p in trained]
+        parts = [p.grad.reshape(-1) for p in trained if p.grad is not None]
         flat = torch.cat([*parts, known.to(parts[0].dtype).reshape(1)])
         dist.all_reduce(flat)
         flat[:-1] /= flat[-1].clamp(min=1)

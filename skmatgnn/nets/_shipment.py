@@ -114,7 +114,7 @@ def _place_in_file(array: np.ndarray) -> tuple[Any, ...] | None:
     """Say where a large array of a memory-mapped file is, if it is one."""
     if array.nbytes < LARGE or not array.flags.c_contiguous:
         return None
-    whole = array
+    whole: Any = array
     while isinstance(whole.base, np.ndarray):
         whole = whole.base
     mapped = isinstance(whole, np.memmap) and isinstance(whole.base, mmap.mmap)

@@ -87,7 +87,8 @@ def has_diverged(net: GraphNet, dataset: DeviceDataset) -> bool:
 
 
 def _farthest_target(dataset: DeviceDataset) -> str:
-    distance = np.abs(np.nan_to_num(dataset.target[dataset.rows]))
+    target = np.asarray(dataset.target)[dataset.rows]
+    distance = np.abs(np.nan_to_num(target))
     row, column = np.unravel_index(distance.argmax(), distance.shape)
     if distance[row, column] < FAR:
         return ""

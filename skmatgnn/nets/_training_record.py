@@ -54,6 +54,8 @@ class TrainingRecord:
         Initialised and not yet trained.
     dataset : DeviceDataset
         That it will be trained on.
+    n_devices : int, default=1
+        Together.
 
     Attributes
     ----------
@@ -61,12 +63,17 @@ class TrainingRecord:
     """
 
     def __init__(
-        self, folder: Path, name: str, net: GraphNet, dataset: DeviceDataset
+        self,
+        folder: Path,
+        name: str,
+        net: GraphNet,
+        dataset: DeviceDataset,
+        n_devices: int = 1,
     ) -> None:
-        self.fingerprint = fingerprint(net, dataset)
+        self.fingerprint = fingerprint(net, dataset, n_devices)
         self.path = folder / f"{name}-{self.fingerprint[:NAME_LENGTH]}.safetensors"
         self._seconds, self._last = 0.0, perf_counter()
-        self._warned = False
+        self._warned = self._only_reads = False
         remove_unfinished(self.path)
 
     def recall(self, net: GraphNet) -> str | None:
@@ -87,6 +94,8 @@ class TrainingRecord:
         InvalidValueError
             If the file is damaged.
         """
+        # of several processes, the first writes
+        self._only_reads = net.ranks_ is not None and net.ranks_.rank > 0
         if not self.path.exists():
             return None
         try:
@@ -100,13 +109,13 @@ class TrainingRecord:
             if config["fingerprint"] != self.fingerprint:
                 raise InvalidValueError("it belongs to another training")
             set_state(net, PlainDecoder(arrays).decode(config["state"]))
+            return "finished" if config["finished"] else "unfinished"
         except _DAMAGE as error:
             cause = " ".join(str(error).split())[:500]
             raise InvalidValueError(
                 f"The training cannot go on from {self.path}: {cause} Delete this file "
                 "to train from the start."
             ) from error
-        return "finished" if config["finished"] else "unfinished"
 
     def after_epoch(self, net: GraphNet) -> None:
         """Write the state, unless that would cost too much so soon.
@@ -127,6 +136,8 @@ class TrainingRecord:
         finished : bool
             Whether this is the result.
         """
+        if self._only_reads:
+            return
         start = perf_counter()
         encoder = PlainEncoder()
         state, lost = get_state(net)

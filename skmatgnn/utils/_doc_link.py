@@ -19,10 +19,12 @@ class DocLinkMixin:
     _doc_link_template = ""
 
     def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
-        return _shown(super()._get_params_html(*args, **kwargs))
+        above: Any = super()
+        return _shown(above._get_params_html(*args, **kwargs))  # noqa: SLF001
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
-        return _shown(super()._get_fitted_attr_html(*args, **kwargs))
+        above: Any = super()
+        return _shown(above._get_fitted_attr_html(*args, **kwargs))  # noqa: SLF001
 
 
 def _shown(table: Any) -> Any:

@@ -476,3 +476,45 @@ def test_fit__with_a_folder__leaves_global_generators_alone(
     model.fit(data.X, data.y)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+def test_save__estimator_with_a_folder__leaves_the_folder_out(
+    make_model, data, tmp_path
+):
+    model = make_model(checkpoint_dir=tmp_path / "states").fit(data.X, data.y)
+    model.save(tmp_path / "model")
+    assert str(tmp_path).encode() not in (tmp_path / "model").read_bytes()
+    loaded = load_estimator(tmp_path / "model")
+    assert loaded.checkpoint_dir is None
+    assert np.array_equal(loaded.predict(data.X), model.predict(data.X))
+
+
+class Fail(Callback):
+    """End the processes in the fourth epoch, where a file says so."""
+
+    def __init__(self, switch):
+        self.switch = str(switch)
+
+    def on_epoch_begin(self, net, **_):
+        if len(net.history) == 4 and os.path.exists(self.switch):  # noqa: PTH110
+            raise RuntimeError("stopped here")
+
+
+@pytest.mark.slow
+def test_fit__in_two_processes__goes_on_to_the_same_bits(
+    make_model, data, tmp_path, monkeypatch
+):
+    monkeypatch.undo()  # other processes do not see it
+    (tmp_path / "switch").touch()
+    parameters = {"n_devices": 2, "callbacks": [Fail(tmp_path / "switch")]}
+    model = make_model(**parameters, checkpoint_dir=tmp_path / "states")
+    with pytest.raises(RuntimeError, match="stopped here"):
+        model.fit(data.X, data.y)
+    (path,) = (tmp_path / "states").iterdir()
+    (tmp_path / "switch").unlink()
+    expected = make_model(**parameters).fit(data.X, data.y)
+    for n_recalled in (1, 6):  # the state after the first epoch, and the result
+        model.fit(data.X, data.y)
+        assert model.net_.n_recalled_ == n_recalled
+        assert_same(model, expected, data)
+    assert list((tmp_path / "states").iterdir()) == [path]

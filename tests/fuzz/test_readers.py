@@ -8,6 +8,7 @@ tried is written in ``README.md`` beside them.
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
 import signal
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from skmatgnn.errors import InvalidValueError
 
 MOST_SECONDS = 30
 
@@ -78,3 +81,24 @@ def test_reader__changed_file__is_read_or_refused(name, seed, which):
 def test_reader__any_bytes__are_read_or_refused(name, data):
     with limited_time():
         fuzzed.attempt(fuzzed.targets()[name][0], data)
+
+
+def test_poscar__billions_of_atoms__are_refused_before_memory_is_taken():
+    target, seeds = fuzzed.targets()["poscar_file"]
+    lines = seeds[0].split(b"\n")
+    for number in (b"99999999999", b"1_000_000_000", b"1 2147483648\n2147483648"):
+        lines[6] = number
+        with pytest.raises(InvalidValueError, match=r"announces \d+ atoms, but has"):
+            target(b"\n".join(lines))
+
+
+def test_state__without_a_part__says_what_to_delete():
+    target, seeds = fuzzed.targets()["state_config"]
+    target(seeds[0])
+    for name in json.loads(seeds[0]):
+        config = {k: v for k, v in json.loads(seeds[0]).items() if k != name}
+        if name in ("fingerprint", "torch"):  # the target puts the former in
+            target(json.dumps(config).encode())
+            continue
+        with pytest.raises(InvalidValueError, match="Delete this file to train"):
+            target(json.dumps(config).encode())
