@@ -238,9 +238,9 @@ class DeviceGraphs:
         """Cut out a batch whose shapes do not depend on what is in it.
 
         Padding atoms belong to a graph of their own after the others and have no
-        edges. Padding edges and triplets end nowhere: no segment contains them, and
-        only the fused kernels, which keep their features at zero, may compute such a
-        batch. Nothing waits for the host, so it can be captured in a CUDA graph.
+        edges. Padding edges and triplets end nowhere: no segment contains them. Both
+        adjacencies say how many of their nodes are real, for norms over a batch.
+        Nothing waits for the host, so it can be captured in a CUDA graph.
 
         Parameters
         ----------
@@ -268,12 +268,13 @@ class DeviceGraphs:
         if padded:
             nodes = _within(nodes, self._numbers)
             stored = _within(stored, self._sender)
+        n_real = node_ptr[-1] if padded else None
         numbers, degree = self._numbers[nodes].long(), self._degree[nodes].long()
         bond_count = self._bond_count[nodes].long()
         sender = self._sender[stored].long() + node_ptr[edge_graph]
         reverse = self._reverse[stored].long() + graph_edge_ptr[edge_graph]
         if padded:
-            is_atom = torch.arange(len(nodes), device=rows.device) < node_ptr[-1]
+            is_atom = torch.arange(len(nodes), device=rows.device) < n_real
             degree, bond_count = degree * is_atom, bond_count * is_atom
             node_graph = torch.where(is_atom, node_graph, len(rows))
             node_ptr = torch.cat([node_ptr, node_ptr.new_full((1,), len(nodes))])
@@ -285,6 +286,7 @@ class DeviceGraphs:
             sender=sender,
             sender_ptr=edge_ptr,
             by_sender=reverse,
+            n_real=n_real,
         )
         return GraphBatch(
             node_ptr=node_ptr,
@@ -321,7 +323,9 @@ def _line_graph(
     by_sender = receiver_ptr[edges.by_sender[sibling]] + place[source]
     if padded:
         by_sender = _within(by_sender, source)
-    return LineGraph(receiver_ptr, receiver, incoming, sender_ptr, by_sender)
+    return LineGraph(
+        receiver_ptr, receiver, incoming, sender_ptr, by_sender, edges.n_real_edges
+    )
 
 
 def _pointers(lengths: Tensor) -> Tensor:

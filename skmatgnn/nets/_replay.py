@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from skmatgnn.nets._dataset import (
     Batch,
@@ -23,6 +23,7 @@ from skmatgnn.nets._dataset import (
     PackedDataset,
 )
 from skmatgnn.nn._noise import NoiseSource
+from skmatgnn.nn.layers import BatchNorm
 from skmatgnn.utils.capacity import Capacity
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def can_replay(net: GraphNet, n_steps: int) -> bool:
     -------
     bool
         False on the CPU, for short runs, for networks whose results depend on padding,
-        where the environment variable ``SKMATGNN_CUDA_GRAPHS`` is 0, and where a
-        callback wants to see batches before they are used.
+        for batch norms over several processes, where the environment variable
+        ``SKMATGNN_CUDA_GRAPHS`` is 0, and where a callback wants to see batches before
+        they are used.
     """
     accepts_padding = getattr(net.module_, "accepts_padding", None)
     return (
@@ -68,11 +70,17 @@ def can_replay(net: GraphNet, n_steps: int) -> bool:
         and accepts_padding is not None
         and accepts_padding()
         and not any(_sees_batches(callback) for _, callback in net.callbacks_)
+        and not any(_talks(module) for module in net.module_.modules())
     )
 
 
 def _sees_batches(callback: Callback) -> bool:
     return type(callback).on_batch_begin is not Callback.on_batch_begin
+
+
+def _talks(module: nn.Module) -> bool:
+    """Whether a forward pass waits for other processes, which may not capture now."""
+    return isinstance(module, BatchNorm) and module.all_sum is not None
 
 
 @contextmanager

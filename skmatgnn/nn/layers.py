@@ -16,6 +16,7 @@ from skmatgnn.nn.ops import (
     gather_receivers,
     gather_senders,
     norm_silu,
+    normalise,
     segment_sum,
 )
 
@@ -37,24 +38,27 @@ class BatchNorm(nn.BatchNorm1d):
     evaluation, and leaves them alone.
 
     Where several processes train on parts of a batch, ``all_sum`` adds up a tensor of
-    each of them, and the statistics are those of the whole batch.
+    each of them, and the statistics are those of the whole batch. Where a batch is
+    padded, they are those of its real rows.
     """
 
     all_sum: Callable[[Tensor], Tensor] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, n_real: Tensor | None = None) -> Tensor:
         """Normalise rows.
 
         Parameters
         ----------
         x : Tensor of shape (n, d)
+        n_real : Tensor of shape (), optional
+            How many rows come before those that are padding; none are without it.
 
         Returns
         -------
         Tensor of shape (n, d)
         """
-        if self.training and self.all_sum is not None:
-            return self._over_processes(x, self.all_sum)
+        if self.training and not (self.all_sum is None and n_real is None):
+            return self._over_real_rows(x, n_real)
         if self.training and len(x) < 2:
             return F.batch_norm(
                 x,
@@ -67,20 +71,32 @@ class BatchNorm(nn.BatchNorm1d):
             )
         return super().forward(x)
 
-    def _over_processes(self, x: Tensor, all_sum: Callable[[Tensor], Tensor]) -> Tensor:
-        rows = x.to(self.weight.dtype)
-        n = all_sum(rows.new_full((1,), len(rows)))
-        mean = all_sum(rows.sum(dim=0)) / n
-        centred = rows - mean
-        variance = all_sum((centred**2).sum(dim=0)) / n
-        with torch.no_grad():
-            unbiased = variance * n / (n - 1).clamp(min=1)
-            kept: Any = self  # which may be None in a norm without statistics
-            kept.running_mean.lerp_(mean, kept.momentum)
-            kept.running_var.lerp_(unbiased, kept.momentum)
-            kept.num_batches_tracked += 1
+    def _over_real_rows(self, x: Tensor, n_real: Tensor | None) -> Tensor:
+        """Normalise without any step that waits for the host."""
+        rows, add = x.to(self.weight.dtype), self.all_sum or _same
+        kept: Any = self  # its statistics may be None in a norm without any
+        if n_real is None:
+            n_real = torch.full((), len(rows), device=x.device)
+        is_real = (torch.arange(len(rows), device=x.device) < n_real).unsqueeze(1)
+        rows = torch.where(is_real, rows, 0)
+        n = add(n_real.to(rows.dtype))
+        has_spread = n > 1
+        mean = add(rows.sum(dim=0)) / n.clamp(min=1)
+        mean = torch.where(has_spread, mean, kept.running_mean)
+        centred = torch.where(is_real, rows - mean, 0)
+        variance = add(centred.square().sum(dim=0)) / n.clamp(min=1)
+        variance = torch.where(has_spread, variance, kept.running_var)
         y = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        with torch.no_grad():
+            rate = kept.momentum * has_spread.to(rows.dtype)
+            kept.running_mean.lerp_(mean, rate)
+            kept.running_var.lerp_(variance * (n / (n - 1).clamp(min=1)), rate)
+            kept.num_batches_tracked += has_spread
         return y.to(x.dtype)
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def make_norm(kind: str, dim: int) -> nn.Module:
@@ -208,19 +224,21 @@ class NormedLinear(nn.Sequential):
         )
         self.full_precision = full_precision
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, n_real: Tensor | None = None) -> Tensor:
         """Map rows.
 
         Parameters
         ----------
         x : Tensor of shape (n, in_dim)
+        n_real : Tensor of shape (), optional
+            How many rows come before those that are padding; none are without it.
 
         Returns
         -------
         Tensor of shape (n, out_dim)
         """
         linear, norm, _ = self
-        return norm_silu(linear(x), norm, full_precision=self.full_precision)
+        return norm_silu(linear(x), norm, n_real, full_precision=self.full_precision)
 
 
 class EdgeGatedConv(nn.Module):
@@ -369,7 +387,8 @@ class CrystalGraphConv(nn.Module):
             + gather_senders(self.sender(nodes), graph)
             + gather_receivers(self.receiver(nodes), graph)
         )
-        gate, core = self.logit_norm(logits).split(self.node_dim, dim=1)
+        logits = normalise(self.logit_norm, logits, graph.n_real_edges)
+        gate, core = logits.split(self.node_dim, dim=1)
         messages = torch.sigmoid(gate) * F.softplus(core)
         summed = segment_sum(messages, graph.receiver_ptr, graph.receiver)
-        return F.softplus(nodes + self.node_norm(summed))
+        return F.softplus(nodes + normalise(self.node_norm, summed, graph.n_real))

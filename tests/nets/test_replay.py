@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from skmatgnn.datasets import load_formation_energies, make_crystals
 from skmatgnn.nets import _graph_net, _replay
 from skmatgnn.nets._device_inputs import DeviceTokens
 from skmatgnn.nets._replay import ReplayIterator, can_replay
+from skmatgnn.nn.layers import BatchNorm
 
 gpu = [
     pytest.mark.gpu,
@@ -68,6 +71,25 @@ def test_training__padded_batches__same_model(model, monkeypatch):
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("estimator", [CGCNNRegressor, ALIGNNRegressor])
+def test_training__padded_graphs__same_model(estimator, norm, monkeypatch):
+    X, y = make_crystals(30, random_state=0, return_X_y=True)
+    model = estimator(
+        norm=norm, max_epochs=3, batch_size=8, random_state=0, precision="float64"
+    )
+    if estimator is ALIGNNRegressor:
+        model.set_params(hidden_dim=16, n_alignn_layers=2, n_gcn_layers=2)
+    expected = model.fit(X, y).predict(X)
+    state = model.net_.module_.state_dict()
+    made = padded_only(monkeypatch)
+    found = model.fit(X, y).predict(X)
+    assert len(made) == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+    for name, value in model.net_.module_.state_dict().items():
+        torch.testing.assert_close(value, state[name], rtol=1e-6, atol=1e-9)
+
+
 def test_tokens__padded__equal_those_without_padding():
     rng = np.random.default_rng(0)
     counts = rng.integers(1, 6, size=20)
@@ -106,12 +128,14 @@ def test_can_replay__cpu_or_curious_callback_or_short_run__no(monkeypatch):
     assert can_replay(net, 1000)
 
 
-def test_can_replay__batch_norm__no(monkeypatch):
+def test_can_replay__batch_norm_over_processes__no(monkeypatch):
     X, y = make_crystals(10, random_state=0, return_X_y=True)
-    for model in (CGCNNRegressor(max_epochs=1), ALIGNNRegressor(norm="batch")):
-        net = model.set_params(max_epochs=1).fit(X, y).net_
-        monkeypatch.setattr(net, "device", "cuda")
-        assert not can_replay(net, 1000)
+    net = CGCNNRegressor(max_epochs=1).fit(X, y).net_
+    monkeypatch.setattr(net, "device", "cuda")
+    assert can_replay(net, 1000)
+    norm = next(m for m in net.module_.modules() if isinstance(m, BatchNorm))
+    norm.all_sum = torch.clone
+    assert not can_replay(net, 1000)
 
 
 def errors(model, X, y, n_train):
@@ -121,6 +145,9 @@ def errors(model, X, y, n_train):
 
 CASES = {
     "alignn": (ALIGNNRegressor, 15),
+    "alignn_batch_norm": (partial(ALIGNNRegressor, norm="batch"), 15),
+    "cgcnn": (CGCNNRegressor, 15),
+    "cgcnn_layer_norm": (partial(CGCNNRegressor, norm="layer"), 15),
     "crabnet": (CrabNetRegressor, 30),
     "modnet": (MODNetRegressor, 30),
 }
@@ -129,7 +156,7 @@ CASES = {
 @pytest.mark.parametrize("name", [pytest.param(name, marks=gpu) for name in CASES])
 def test_replay__same_seed__bitwise_equal_and_as_good_as_eager(name, monkeypatch):
     estimator, n_epochs = CASES[name]
-    if estimator is ALIGNNRegressor:
+    if name.startswith(("alignn", "cgcnn")):
         X, y = make_crystals(400, random_state=0, return_X_y=True)
     else:
         X, y = load_formation_energies(return_X_y=True)
@@ -171,3 +198,31 @@ def test_replay__unfreezing__captures_anew(frozen):
     after = model.net_.module_.state_dict()
     moved = [k for k in after if k in before and not torch.equal(before[k], after[k])]
     assert any(key.startswith("alignn_layers") for key in moved)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(CGCNNRegressor(precision="float64"), marks=gpu),
+        pytest.param(
+            ALIGNNRegressor(norm="batch", hidden_dim=32, precision="float32"), marks=gpu
+        ),
+        pytest.param(
+            ALIGNNRegressor(norm="batch", hidden_dim=32, precision="float64"), marks=gpu
+        ),
+    ],
+    ids=["cgcnn", "alignn", "alignn_plain"],
+)
+def test_replay__batch_norm__first_epochs_equal_those_run_eagerly(model, monkeypatch):
+    X, y = make_crystals(80, random_state=0, return_X_y=True)
+    model.set_params(max_epochs=4, batch_size=8, random_state=0)
+    replayed = model.fit(X, y)
+    predicted, losses = replayed.predict(X), replayed.net_.history[:, "train_loss"]
+    monkeypatch.setenv("SKMATGNN_CUDA_GRAPHS", "0")
+    eager = model.fit(X, y)
+    tolerance = 1e-6 if model.precision == "float64" else 1e-2
+    spread = eager.predict(X).std()
+    assert np.abs(eager.predict(X) - predicted).max() < tolerance * spread
+    np.testing.assert_allclose(
+        losses, eager.net_.history[:, "train_loss"], rtol=tolerance
+    )

@@ -35,9 +35,11 @@ from skmatgnn.utils.capacity import Capacity
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HAS_TRITON = find_spec("triton") is not None
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
-# float32: rounding of sums, some of which cancel before a batch norm, here and in plain
-# torch; bfloat16: eight bits, in what is stored a few times over
+# float32: rounding of sums; bfloat16: eight bits, in what is stored a few times over
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+# A row of one number has no spread. What is left of its gradient is the rounding of a
+# product, which compiled kernels subtract from itself unrounded, over the root of eps.
+ROW_OF_ONE = 2**-24 / 1e-5**0.5 / 1e-2
 DEGREES = {
     "ragged": [0, 1, 12, 0, 64, 5, 3, 17, 0],
     "small": [0, 9, 0, 4, 1, 0],
@@ -125,8 +127,7 @@ def relative_errors(found, expected):
 def check(case, dtype=torch.float32):
     expected = compute(case, "reference", torch.float64, "cpu")
     errors = relative_errors(compute(case, "triton", dtype), expected)
-    # a row of one number has no spread: what is left of its gradient is rounding
-    tolerance = 1e-3 if case.conv.dim == 1 else TOLERANCE[dtype]
+    tolerance = ROW_OF_ONE if case.conv.dim == 1 else TOLERANCE[dtype]
     assert max(errors.values()) < tolerance, errors
 
 
@@ -170,7 +171,13 @@ def test_fused__settings__equal_float64(degrees, norm, update_edges, edge_messag
 @pytest.mark.parametrize("update_edges", [False, True])
 def test_fused__batch_norm_in_training__equals_float64(update_edges):
     case = make_case(DEGREES["ragged"], 20, "batch", update_edges=update_edges)
-    check(case)
+    exact = compute(case, "reference", torch.float64, "cpu")
+    plain = relative_errors(compute(case, "reference", torch.float32), exact)
+    fused = relative_errors(compute(case, "triton", torch.float32), exact)
+    # the norm takes the mean off what went into it, and so the gradients by biases
+    # vanish but for rounding, in plain torch as well
+    assert max(fused.values()) < 4 * max(plain.values()), (fused, plain)
+    assert max(fused.values()) < 1e-4
 
 
 @kernel_test
@@ -305,7 +312,7 @@ def test_norm_silu__rows__equals_float64_forward_and_backward(n, dim, dtype):
         found |= {name: value.grad for name, value in norm.named_parameters()}
         results.append({name: value.cpu() for name, value in found.items()})
     errors = relative_errors(results[1], results[0])
-    assert max(errors.values()) < TOLERANCE[dtype], errors
+    assert max(errors.values()) < max(TOLERANCE[dtype], ROW_OF_ONE * (dim == 1)), errors
 
 
 @kernel_test
@@ -338,7 +345,8 @@ def test_fused__alignn_on_crystals__equals_float64():
 
 
 @kernel_test
-def test_fused__padded_batch__equals_float64_without_padding(monkeypatch):
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_fused__padded_batch__equals_float64_without_padding(norm, monkeypatch):
     empty = torch.empty_like
 
     def dirty(*args, **kwargs):  # memory that somebody left
@@ -348,7 +356,7 @@ def test_fused__padded_batch__equals_float64_without_padding(monkeypatch):
     graphs, rows = make_graphs(), torch.tensor([1, 0, 1])
     found = {}
     for choice, dtype in (("reference", torch.float64), ("triton", torch.float32)):
-        model = make_alignn(DEVICE, dtype, n_alignn_layers=2, n_gcn_layers=2)
+        model = make_alignn(DEVICE, dtype, n_alignn_layers=2, n_gcn_layers=2, norm=norm)
         packed = DeviceGraphs(graphs, DEVICE, dtype=dtype)
         batch = packed.take(rows.numpy())
         if choice == "triton":

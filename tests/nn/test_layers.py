@@ -150,6 +150,24 @@ def test_batch_norm__many_rows__is_that_of_torch():
         assert torch.equal(ours.train(mode)(x), theirs.train(mode)(x))
 
 
+@pytest.mark.parametrize("n", [9, 6, 2, 1, 0])
+def test_batch_norm__padded__equals_the_real_rows_alone(randomise, n):
+    rows, by_y = random(9, 3), random(9, 3, seed=4)
+    results = []
+    for padded in (False, True):
+        norm = randomise(BatchNorm(3).double()).train()
+        x = rows.clone() if padded else rows[:n].clone()
+        x[n:] = torch.nan  # what nobody wrote
+        y = norm(x.requires_grad_(), torch.tensor(n) if padded else None)
+        (y * by_y[: len(y)])[:n].sum().backward()
+        assert torch.isfinite(y).all()
+        assert not x.grad[n:].any()
+        grads = [x.grad[:n], norm.weight.grad, norm.bias.grad]
+        results.append([y[:n], *grads, *norm.state_dict().values()])
+    for found, expected in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_make_norm__unknown__raises():
     with pytest.raises(ValueError, match="'layer' or 'batch'; got 'group'"):
         make_norm("group", 3)

@@ -44,7 +44,7 @@ def tensors(batch):
         value = getattr(batch, field.name)
         if isinstance(value, Tensor):
             yield value
-        else:
+        elif value is not None:
             yield from tensors(value)
 
 

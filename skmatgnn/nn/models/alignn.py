@@ -21,10 +21,8 @@ from skmatgnn.nn.layers import (
 )
 from skmatgnn.nn.ops import (
     PackedMaps,
-    is_layer_norm,
     pack_maps,
     segment_mean,
-    use_kernels,
 )
 
 __all__ = ["ALIGNN", "ALIGNNLayer"]
@@ -179,9 +177,7 @@ class ALIGNN(nn.Module):
         -------
         bool
         """
-        linear, norm, _ = self.atom_embedding
-        weight = linear.get_parameter("weight")
-        return is_layer_norm(norm) and use_kernels(weight, len(weight))
+        return True
 
     def blocks(self) -> list[Block]:
         """Name the parts of the network, from the input to the head.
@@ -221,12 +217,15 @@ class ALIGNN(nn.Module):
         -------
         Tensor of shape (n_graphs, hidden_dim)
         """
-        atoms = self.atom_embedding(self.elements(batch.atomic_numbers))
-        edges = self.edge_embedding(batch.displacement.norm(dim=1))
+        atoms = self.elements(batch.atomic_numbers)
+        atoms = self.atom_embedding(atoms, batch.edges.n_real)
+        lengths = batch.displacement.norm(dim=1)
+        edges = _embed(self.edge_embedding, lengths, batch.edges.n_real_edges)
         packed = iter(pack_maps([conv.maps for conv in self._convs()]))
         if self.alignn_layers:
             cosines = bond_cosines(batch.displacement, batch.triplets)
-            angles = self.angle_embedding(cosines)
+            n_real = batch.triplets.n_real_edges
+            angles = _embed(self.angle_embedding, cosines, n_real)
             for layer in self.alignn_layers:
                 pair = (next(packed), next(packed))
                 atoms, edges, angles = layer(atoms, edges, angles, batch, pair)
@@ -246,3 +245,11 @@ class ALIGNN(nn.Module):
         Tensor of shape (n_graphs, n_outputs)
         """
         return self.head(self.embed(batch))
+
+
+def _embed(blocks: nn.Sequential, x: Tensor, n_real: Tensor | None) -> Tensor:
+    basis, *maps = blocks
+    rows = basis(x)
+    for block in maps:
+        rows = block(rows, n_real)
+    return rows

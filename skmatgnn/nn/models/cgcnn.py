@@ -73,6 +73,15 @@ class CGCNN(nn.Module):
         self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.head = nn.Linear(widths[-1], n_outputs)
 
+    def accepts_padding(self) -> bool:
+        """Whether rows that no segment contains leave all others' results alone.
+
+        Returns
+        -------
+        bool
+        """
+        return True
+
     def blocks(self) -> list[Block]:
         """Name the parts of the network, from the input to the head.
 

@@ -10,7 +10,7 @@ where :func:`kernels` says. All of them can go through DGL's kernels instead.
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
 from skmatgnn.nn.ops._choice import kernels, use_kernels
 from skmatgnn.nn.ops._edge_gated import PackedMaps, edge_gated_update, pack_maps
-from skmatgnn.nn.ops._norm_silu import is_layer_norm, norm_silu
+from skmatgnn.nn.ops._norm_silu import is_layer_norm, norm_silu, normalise
 from skmatgnn.nn.ops._segments import (
     gather_receivers,
     gather_senders,
@@ -28,6 +28,7 @@ __all__ = [
     "is_layer_norm",
     "kernels",
     "norm_silu",
+    "normalise",
     "pack_maps",
     "segment_mean",
     "segment_sum",

@@ -27,6 +27,8 @@ class Adjacency:
         Row pointers of ``by_sender``.
     by_sender : Tensor of shape (n_edges,)
         Edge numbers, grouped by the node from which they start.
+    n_real : Tensor of shape (), optional
+        How many nodes come before those that are padding; none are without it.
 
     Examples
     --------
@@ -44,6 +46,12 @@ class Adjacency:
     sender: Tensor
     sender_ptr: Tensor
     by_sender: Tensor
+    n_real: Tensor | None = None
+
+    @property
+    def n_real_edges(self) -> Tensor | None:
+        """Number of edges before those that are padding; None where there are none."""
+        return None if self.n_real is None else self.receiver_ptr[-1]
 
     @property
     def n_nodes(self) -> int:
@@ -66,7 +74,8 @@ class Adjacency:
         -------
         Adjacency
         """
-        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
+        found = (getattr(self, f.name) for f in fields(self))
+        return type(self)(*(None if x is None else x.to(device) for x in found))
 
     @classmethod
     def from_edges(cls, sender: Tensor, receiver: Tensor, n_nodes: int) -> Adjacency:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
 from skmatgnn.nn.ops._choice import use_dgl, use_kernels
+from skmatgnn.nn.ops._norm_silu import normalise
 from skmatgnn.nn.ops.reference import gather_receivers, gather_senders, segment_sum
 
 __all__ = ["PackedMaps", "edge_gated_update", "pack_maps"]
@@ -147,7 +148,8 @@ def _reference_update(
     numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
     denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)
     update = update + numerator / (denominator + eps)
-    new_nodes = nodes + F.silu(node_norm(update))
+    new_nodes = nodes + F.silu(normalise(node_norm, update, graph.n_real))
     if edge_norm is None:
         return new_nodes, edges
-    return new_nodes, edges + F.silu(edge_norm(logits))
+    new_edges = F.silu(normalise(edge_norm, logits, graph.n_real_edges))
+    return new_nodes, edges + new_edges

@@ -10,10 +10,16 @@ from torch.nn import functional as F
 
 from skmatgnn.nn.ops._choice import use_kernels
 
-__all__ = ["is_layer_norm", "norm_silu"]
+__all__ = ["is_layer_norm", "norm_silu", "normalise"]
 
 
-def norm_silu(x: Tensor, norm: nn.Module, *, full_precision: bool = False) -> Tensor:
+def norm_silu(
+    x: Tensor,
+    norm: nn.Module,
+    n_real: Tensor | None = None,
+    *,
+    full_precision: bool = False,
+) -> Tensor:
     """Normalise rows and apply the SiLU.
 
     Plain torch, or for a layer norm a fused Triton kernel where
@@ -23,6 +29,8 @@ def norm_silu(x: Tensor, norm: nn.Module, *, full_precision: bool = False) -> Te
     ----------
     x : Tensor of shape (n, d)
     norm : torch.nn.Module
+    n_real : Tensor of shape (), optional
+        How many rows come before those that are padding; none are without it.
     full_precision : bool, default=False
         Whether the kernel returns float32 whatever the format of ``x``, as autocast
         does in plain torch, instead of that format.
@@ -36,7 +44,27 @@ def norm_silu(x: Tensor, norm: nn.Module, *, full_precision: bool = False) -> Te
 
         dtype = torch.float32 if full_precision else x.dtype
         return fused_norm_silu(x, norm.weight, norm.bias, norm.eps, dtype)
-    return F.silu(norm(x))
+    return F.silu(normalise(norm, x, n_real))
+
+
+def normalise(norm: nn.Module, x: Tensor, n_real: Tensor | None) -> Tensor:
+    """Apply a norm to rows of which the last may be padding.
+
+    Parameters
+    ----------
+    norm : torch.nn.Module
+        A layer norm, or what takes ``n_real`` as its second argument.
+    x : Tensor of shape (n, d)
+    n_real : Tensor of shape () or None
+        How many rows come before those that are padding; None if none are.
+
+    Returns
+    -------
+    Tensor of shape (n, d)
+    """
+    if n_real is None or isinstance(norm, nn.LayerNorm):
+        return norm(x)
+    return norm(x, n_real)
 
 
 def is_layer_norm(norm: nn.Module | None) -> TypeGuard[nn.LayerNorm]:

@@ -39,6 +39,7 @@ def node_kernel(
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
+    FAST: tl.constexpr,
     NORM: tl.constexpr,
 ):
     """Gradients by each node's update, and by its numerator, which is ``scaled``.
@@ -65,7 +66,7 @@ def node_kernel(
         if NORM:
             update = load_tile(both, wide, mask) + load_tile(ratio, own, mask)
             grad, of_weight, of_bias = norm_silu_backward(
-                update, grad, keep, weight, bias, node_eps, D
+                update, grad, keep, weight, bias, node_eps, D, FAST
             )
             by_weight += of_weight
             by_bias += of_bias
@@ -104,6 +105,7 @@ def sender_kernel(
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
+    FAST: tl.constexpr,
     NORM: tl.constexpr,
     EDGES: tl.constexpr,
     MESSAGES: tl.constexpr,
@@ -145,6 +147,7 @@ def sender_kernel(
             D,
             BLOCK_D,
             BLOCK_E,
+            FAST,
             NORM,
             EDGES,
             MESSAGES,
@@ -183,6 +186,7 @@ def _sent(
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
+    FAST: tl.constexpr,
     NORM: tl.constexpr,
     EDGES: tl.constexpr,
     MESSAGES: tl.constexpr,
@@ -216,7 +220,7 @@ def _sent(
         message = message_j - mean.to(tl.float32)
         if MESSAGES:
             message += logits
-        gate = sigmoid(logits)
+        gate = sigmoid(logits, FAST)
         passed = gate * share.to(tl.float32)
         grad = passed * (1.0 - gate) * message
         if MESSAGES:
@@ -225,7 +229,13 @@ def _sent(
             outer = outer.to(tl.float32)
             if NORM:
                 outer, of_weight, of_bias = normalised_silu_backward(
-                    (logits - centre) * inverse_std, inverse_std, outer, weight, bias, D
+                    (logits - centre) * inverse_std,
+                    inverse_std,
+                    outer,
+                    weight,
+                    bias,
+                    D,
+                    FAST,
                 )
                 by_weight += of_weight
                 by_bias += of_bias

@@ -44,6 +44,7 @@ def forward_kernel(
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
+    FAST: tl.constexpr,
     NORM: tl.constexpr,
     EDGES: tl.constexpr,
     MESSAGES: tl.constexpr,
@@ -92,7 +93,7 @@ def forward_kernel(
         logits = logits.to(tl.float32) + sent.to(tl.float32) + gate_i
         if MESSAGES:
             message += logits
-        gate = tl.where(inside, sigmoid(logits), 0.0)
+        gate = tl.where(inside, sigmoid(logits, FAST), 0.0)
         numerator += gate * message
         denominator += gate
         if EDGES:
@@ -108,6 +109,7 @@ def forward_kernel(
                     bias,
                     edge_eps,
                     D,
+                    FAST,
                     SAVE,
                 )
             tl.store(new_edges + begin * D + own, logits, mask=mask)
@@ -125,6 +127,7 @@ def forward_kernel(
         node_eps,
         D,
         BLOCK_D,
+        FAST,
         NORM,
     )
     if EDGES:
@@ -144,6 +147,7 @@ def _update_edges(
     bias,
     eps,
     D: tl.constexpr,
+    FAST: tl.constexpr,
     SAVE: tl.constexpr,
 ):
     mean, inverse_std = row_moments(logits, keep, eps, D)
@@ -151,7 +155,7 @@ def _update_edges(
         tl.store(moments + 2 * edge, mean, mask=inside)
         tl.store(moments + 2 * edge + 1, inverse_std, mask=inside)
     hat = (logits - mean) * inverse_std
-    return normalised_silu(hat, weight, bias) + residual.to(tl.float32)
+    return normalised_silu(hat, weight, bias, FAST) + residual.to(tl.float32)
 
 
 @triton.jit
@@ -164,12 +168,13 @@ def _update_node(
     eps,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    FAST: tl.constexpr,
     NORM: tl.constexpr,
 ):
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
     if NORM:
         scale, shift = load_tile(weight, cols, keep), load_tile(bias, cols, keep)
-        update = norm_silu(update, keep, scale, shift, eps, D)
+        update = norm_silu(update, keep, scale, shift, eps, D, FAST)
         update += load_tile(node, cols, keep)
     tl.store(new_node + cols, update, mask=keep)

@@ -18,7 +18,7 @@ from skmatgnn.nn.ops._triton_backward import (
 )
 from skmatgnn.nn.ops._triton_forward import forward_kernel
 
-__all__ = ["Plan", "Tile", "run_backward", "run_forward"]
+__all__ = ["Plan", "Tile", "fast", "run_backward", "run_forward"]
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,6 @@ TILES = {
     "sender": Tile(options=FEW_REGISTERS),
     "receiver": Tile(edges=4, per_warp=1024),
 }
-# the same for few nodes, whose edges are shared among warps so that all have some
-TILES_OF_FEW = TILES | {
-    "forward": Tile(edges=4),
-    "sender": Tile(edges=4, options=FEW_REGISTERS),
-}
-FEW = 4096  # nodes
 MAX_EDGES, MAX_WARPS = 16, 8
 # of all programs together, where they share the sums over all rows
 WARPS_AT_ONCE = 2112
@@ -146,7 +140,8 @@ def run_forward(
                 plan.eps,
                 plan.node_eps,
                 plan.edge_eps,
-                **_launch(dim, "forward", n),
+                **_launch(dim, "forward"),
+                FAST=fast(both.dtype),
                 NORM=plan.norm,
                 EDGES=plan.update_edges,
                 MESSAGES=plan.edge_messages,
@@ -187,9 +182,9 @@ def run_backward(
     """
     n, dim = grad_nodes.shape
     with_norms = plan.norm and grad_edges is not None
-    launch = _launch(dim, "sender", n)
+    launch = _launch(dim, "sender")
     programs = _programs(n, launch["num_warps"])
-    rows = _launch(dim, "node", n)
+    rows = _launch(dim, "node")
     node_programs = _programs(triton.cdiv(n, rows["BLOCK_E"]), rows["num_warps"])
     kinds = (4 if plan.norm else 2, 3 if with_norms else 1)
     partial = mapped.new_empty(
@@ -215,6 +210,7 @@ def run_backward(
                 plan.eps,
                 plan.node_eps,
                 **rows,
+                FAST=fast(both.dtype),
                 NORM=plan.norm,
             )
             sender_kernel[(programs,)](
@@ -234,15 +230,13 @@ def run_backward(
                 n,
                 graph.n_edges,
                 **launch,
+                FAST=fast(both.dtype),
                 NORM=plan.norm,
                 EDGES=grad_edges is not None,
                 MESSAGES=plan.edge_messages,
             )
             receiver_kernel[(n,)](
-                graph.receiver_ptr,
-                grad_mapped,
-                grad_both,
-                **_launch(dim, "receiver", n),
+                graph.receiver_ptr, grad_mapped, grad_both, **_launch(dim, "receiver")
             )
             column_sum_kernel[(triton.cdiv(dim, SUM_COLS), sum(kinds))](
                 partial,
@@ -263,8 +257,22 @@ def run_backward(
     return grad_mapped, grad_both, by_bias, found
 
 
-def _launch(dim: int, kernel: str, n_nodes: int) -> dict[str, int | bool]:
-    tile = (TILES_OF_FEW if n_nodes < FEW else TILES)[kernel]
+def fast(dtype: torch.dtype) -> bool:
+    """Whether kernels may approximate beyond the digits of what they store.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+
+    Returns
+    -------
+    bool
+    """
+    return dtype != torch.float32
+
+
+def _launch(dim: int, kernel: str) -> dict[str, int | bool]:
+    tile = TILES[kernel]
     block_d = max(16, triton.next_power_of_2(dim))
     edges = max(tile.edges, min(MAX_EDGES, tile.per_warp // block_d))
     edges = min(edges, max(1, tile.per_warp * MAX_WARPS // block_d))

@@ -21,6 +21,7 @@ def norm_silu_kernel(
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
+    FAST: tl.constexpr,
 ):
     """Normalise and activate a tile of rows."""
     start = tl.program_id(0).to(tl.int64) * BLOCK_E
@@ -36,6 +37,7 @@ def norm_silu_kernel(
         load_tile(bias, cols, keep),
         eps,
         D,
+        FAST,
     )
     tl.store(out + start * D + at, y, mask=mask)
 
@@ -53,6 +55,7 @@ def norm_silu_backward_kernel(
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
+    FAST: tl.constexpr,
 ):
     """Gradients by rows; a program's share of those by weight and bias."""
     row = tl.arange(0, BLOCK_E)[:, None]
@@ -72,6 +75,7 @@ def norm_silu_backward_kernel(
             load_tile(bias, cols, keep),
             eps,
             D,
+            FAST,
         )
         tl.store(grad_x + start * D + at, by_x, mask=mask)
         by_weight += of_weight

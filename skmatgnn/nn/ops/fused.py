@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
-from skmatgnn.nn.ops._norm_silu import is_layer_norm
+from skmatgnn.nn.ops._norm_silu import is_layer_norm, normalise
 from skmatgnn.nn.ops._triton_launch import Plan, run_backward, run_forward
 
 __all__ = ["fused_update", "outer_sum", "pack_maps", "stored_dtype"]
@@ -79,10 +79,11 @@ def fused_update(
         new_nodes, new_edges = _EdgeGated.apply(plan, *inputs, *affine)
         return new_nodes, edges if edge_norm is None else new_edges
     update, logits = _EdgeGated.apply(plan, *inputs, *[None] * 4)
-    new_nodes = nodes + F.silu(node_norm(update))
+    new_nodes = nodes + F.silu(normalise(node_norm, update, graph.n_real))
     if edge_norm is None:
         return new_nodes, edges
-    return new_nodes, stored + F.silu(edge_norm(logits))
+    new_edges = F.silu(normalise(edge_norm, logits, graph.n_real_edges))
+    return new_nodes, stored + new_edges
 
 
 def stored_dtype(x: Tensor) -> torch.dtype:

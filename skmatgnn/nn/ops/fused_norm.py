@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from skmatgnn.nn.ops._triton_launch import fast
 from skmatgnn.nn.ops._triton_norm import norm_silu_backward_kernel, norm_silu_kernel
 
 __all__ = ["fused_norm_silu"]
@@ -39,11 +40,14 @@ def fused_norm_silu(
     return _NormSilu.apply(x, weight, bias, eps, dtype)
 
 
-def _launch(dim: int) -> dict[str, int | bool]:
+def _launch(dim: int, dtype: torch.dtype) -> dict[str, int | bool]:
     block_d = max(16, triton.next_power_of_2(dim))
     rows = max(1, TILE // block_d)
-    sizes = {"D": dim, "BLOCK_D": block_d, "BLOCK_E": rows, "num_warps": 4}
-    return sizes | {"enable_fp_fusion": True}  # Triton's default differs by version
+    sizes = {"D": dim, "BLOCK_D": block_d, "BLOCK_E": rows, "FAST": fast(dtype)}
+    return sizes | {
+        "num_warps": 4,
+        "enable_fp_fusion": True,
+    }  # Triton's default differs by version
 
 
 class _NormSilu(Function):
@@ -60,7 +64,7 @@ class _NormSilu(Function):
         ctx.save_for_backward(x, weight, bias)
         ctx.eps = eps
         out, (n, dim) = torch.empty_like(x, dtype=dtype), x.shape
-        launch = _launch(dim)
+        launch = _launch(dim, x.dtype)
         if n:
             grid = (triton.cdiv(n, launch["BLOCK_E"]),)
             with torch.cuda.device_of(x):
@@ -72,7 +76,7 @@ class _NormSilu(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         grad, (n, dim) = grad.contiguous(), x.shape
-        launch, grad_x = _launch(dim), torch.empty_like(x)
+        launch, grad_x = _launch(dim, x.dtype), torch.empty_like(x)
         programs = min(triton.cdiv(n, launch["BLOCK_E"]), MAX_PROGRAMS)
         partial = x.new_empty(programs, 2, dim, dtype=torch.float32)
         if n:
