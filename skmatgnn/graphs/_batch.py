@@ -274,7 +274,7 @@ class DeviceGraphs:
         sender = self._sender[stored].long() + node_ptr[edge_graph]
         reverse = self._reverse[stored].long() + graph_edge_ptr[edge_graph]
         if padded:
-            is_atom = torch.arange(len(nodes), device=rows.device) < n_real
+            is_atom = torch.arange(len(nodes), device=rows.device) < node_ptr[-1]
             degree, bond_count = degree * is_atom, bond_count * is_atom
             node_graph = torch.where(is_atom, node_graph, len(rows))
             node_ptr = torch.cat([node_ptr, node_ptr.new_full((1,), len(nodes))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -74,8 +74,9 @@ class Adjacency:
         -------
         Adjacency
         """
-        found = (getattr(self, f.name) for f in fields(self))
-        return type(self)(*(None if x is None else x.to(device) for x in found))
+        found = [getattr(self, f.name) for f in fields(self)]
+        moved: list[Any] = [None if x is None else x.to(device) for x in found]
+        return type(self)(*moved)
 
     @classmethod
     def from_edges(cls, sender: Tensor, receiver: Tensor, n_nodes: int) -> Adjacency:
