@@ -187,7 +187,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
             self._forget()
         with self._transfer(cold=before is None):
             dataset = self._dataset(X, y, sample_weight, groups)
-            net = self._train(dataset, before, folder)
+            net = self._trained_net(dataset, before, folder)
         self.net_ = net  # only now: what is interrupted at once is not fitted
         return self._finish(dataset)
 
