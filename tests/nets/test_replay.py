@@ -114,7 +114,7 @@ def test_tokens__padded__equal_those_without_padding():
 
 def test_can_replay__cpu_or_curious_callback_or_short_run__no(monkeypatch):
     X, y = load_formation_energies(return_X_y=True)
-    net = CrabNetRegressor(max_epochs=1).fit(X[:20], y[:20]).net_
+    net = CrabNetRegressor(max_epochs=1, device="cpu").fit(X[:20], y[:20]).net_
     assert not can_replay(net, 1000)
     monkeypatch.setattr(net, "device", "cuda")
     assert can_replay(net, 1000)
