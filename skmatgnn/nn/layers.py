@@ -11,7 +11,7 @@ from skmatgnn.nn.ops import (
     edge_gated_update,
     gather_receivers,
     gather_senders,
-    norm_silu,
+    linear_norm_silu,
     segment_sum,
 )
 
@@ -194,7 +194,7 @@ class NormedLinear(nn.Sequential):
         Tensor of shape (n, out_dim)
         """
         linear, norm, _ = self
-        return norm_silu(linear(x), norm, full_precision=self.full_precision)
+        return linear_norm_silu(x, linear, norm, full_precision=self.full_precision)
 
 
 class EdgeGatedConv(nn.Module):
@@ -252,15 +252,21 @@ class EdgeGatedConv(nn.Module):
         self.edge_norm = make_norm(norm, dim) if update_edges else None
 
     def forward(
-        self, nodes: Tensor, edges: Tensor, graph: Adjacency
+        self,
+        nodes: Tensor,
+        edges: Tensor,
+        graph: Adjacency,
+        index: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Update nodes and edges.
 
         Parameters
         ----------
         nodes : Tensor of shape (n_nodes, dim)
-        edges : Tensor of shape (n_edges, dim)
+        edges : Tensor of shape (n_edges, dim), or (n_rows, dim) with an index
         graph : Adjacency
+        index : Tensor of shape (n_edges,) or None, default=None
+            Row of ``edges`` that each edge reads, where many are alike.
 
         Returns
         -------
@@ -279,6 +285,7 @@ class EdgeGatedConv(nn.Module):
             edge_norm=self.edge_norm,
             eps=self.eps,
             edge_messages=self.edge_messages,
+            index=index,
         )
 
 

@@ -16,7 +16,13 @@ from skmatgnn.nn.layers import (
     GaussianBasis,
     NormedLinear,
 )
-from skmatgnn.nn.ops import is_layer_norm, segment_mean, use_kernels
+from skmatgnn.nn.ops import (
+    distinct_rows,
+    is_layer_norm,
+    segment_mean,
+    use_blocks,
+    use_kernels,
+)
 
 __all__ = ["ALIGNN", "ALIGNNLayer"]
 
@@ -50,7 +56,12 @@ class ALIGNNLayer(nn.Module):
         )
 
     def forward(
-        self, atoms: Tensor, edges: Tensor, angles: Tensor, batch: GraphInput
+        self,
+        atoms: Tensor,
+        edges: Tensor,
+        angles: Tensor,
+        batch: GraphInput,
+        indices: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Update.
 
@@ -60,14 +71,17 @@ class ALIGNNLayer(nn.Module):
         edges : Tensor of shape (n_edges, dim)
         angles : Tensor of shape (n_triplets, dim)
         batch : GraphInput
+        indices : tuple of 2 Tensor or None, default=(None, None)
+            Row of ``edges`` that each edge reads, and of ``angles`` each triplet, where
+            many are alike.
 
         Returns
         -------
         atoms, edges, angles : Tensor
-            Of the same shapes.
+            Of one row an atom, an edge and a triplet.
         """
-        atoms, edges = self.node_update(atoms, edges, batch.edges)
-        edges, angles = self.edge_update(edges, angles, batch.triplets)
+        atoms, edges = self.node_update(atoms, edges, batch.edges, indices[0])
+        edges, angles = self.edge_update(edges, angles, batch.triplets, indices[1])
         return atoms, edges, angles
 
 
@@ -198,14 +212,17 @@ class ALIGNN(nn.Module):
         Tensor of shape (n_graphs, hidden_dim)
         """
         atoms = self.atom_embedding(self.elements(batch.atomic_numbers))
-        edges = self.edge_embedding(batch.displacement.norm(dim=1))
+        edges, index = _embed(self.edge_embedding, batch.displacement.norm(dim=1))
         if self.alignn_layers:
             cosines = bond_cosines(batch.displacement, batch.triplets)
-            angles = self.angle_embedding(cosines)
+            angles, of_angles = _embed(self.angle_embedding, cosines)
+            indices = (index, of_angles)
             for layer in self.alignn_layers:
-                atoms, edges, angles = layer(atoms, edges, angles, batch)
+                atoms, edges, angles = layer(atoms, edges, angles, batch, indices)
+                index, indices = None, (None, None)
         for conv in self.gcn_layers:
-            atoms, edges = conv(atoms, edges, batch.edges)
+            atoms, edges = conv(atoms, edges, batch.edges, index)
+            index = None
         return segment_mean(atoms, batch.node_ptr, batch.node_graph)
 
     def forward(self, batch: GraphInput) -> Tensor:
@@ -220,3 +237,12 @@ class ALIGNN(nn.Module):
         Tensor of shape (n_graphs, n_outputs)
         """
         return self.head(self.embed(batch))
+
+
+def _embed(embedding: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Embed numbers; where blocks compute, each of equal ones only once."""
+    norm = embedding[-1][1]
+    if not (is_layer_norm(norm) and use_blocks(x)):
+        return embedding(x), None
+    values, index = distinct_rows(x)
+    return embedding(values), index

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
-from skmatgnn.nn.ops._choice import use_kernels
-from skmatgnn.nn.ops.reference import gather_receivers, gather_senders, segment_sum
+from skmatgnn.nn.ops._choice import use_blocks, use_kernels
+from skmatgnn.nn.ops.reference import gated_sums
 
 __all__ = ["edge_gated_update"]
 
@@ -25,13 +24,15 @@ def edge_gated_update(
     edge_norm: nn.Module | None,
     eps: float,
     edge_messages: bool,
+    index: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Map, gate, sum over neighbours, normalise, activate, add to nodes and edges.
 
-    Plain torch, or fused Triton kernels where :func:`~skmatgnn.nn.ops.kernels` says
-    so. The kernels store rows of features in the format of autocast, if it is on, or
-    else in that of ``nodes``, and add in float32; they read and write each array once
-    and are deterministic.
+    Plain torch, fused Triton kernels, or on the CPU blocks of rows that stay in the
+    cache, where :func:`~skmatgnn.nn.ops.kernels` says so. The Triton kernels store rows
+    of features in the format of autocast, if it is on, or else in that of ``nodes``,
+    and add in float32; they read and write each array once and are deterministic, as
+    are the blocks for a given number of threads.
 
     Parameters
     ----------
@@ -53,6 +54,9 @@ def edge_gated_update(
         Added to the sum of the gates.
     edge_messages : bool
         Whether the logits are added to the messages.
+    index : Tensor of shape (n_edges,) or None, default=None
+        Row of ``edges`` that each edge reads, where many are alike. Edge features that
+        are not updated are returned as they came.
 
     Returns
     -------
@@ -63,22 +67,28 @@ def edge_gated_update(
     --------
     skmatgnn.nn.layers.EdgeGatedConv : The equations.
     """
+    options = {
+        "sender_map": sender_map,
+        "receiver_map": receiver_map,
+        "edge_map": edge_map,
+        "node_norm": node_norm,
+        "edge_norm": edge_norm,
+        "eps": eps,
+        "edge_messages": edge_messages,
+    }
     if use_kernels(edge_map.weight, nodes.shape[1]):
         from skmatgnn.nn.ops.fused import fused_update as compute
+    elif graph.n_edges and use_blocks(nodes):
+        from skmatgnn.nn.ops.blocked import blocked_update
+
+        return blocked_update(nodes, edges, graph, index=index, **options)
     else:
         compute = _reference_update
-    return compute(
-        nodes,
-        edges,
-        graph,
-        sender_map=sender_map,
-        receiver_map=receiver_map,
-        edge_map=edge_map,
-        node_norm=node_norm,
-        edge_norm=edge_norm,
-        eps=eps,
-        edge_messages=edge_messages,
-    )
+    if index is None:
+        return compute(nodes, edges, graph, **options)
+    every = edges.index_select(0, index)
+    new_nodes, new_edges = compute(nodes, every, graph, **options)
+    return new_nodes, edges if edge_norm is None else new_edges
 
 
 def _reference_update(
@@ -94,20 +104,19 @@ def _reference_update(
     eps: float,
     edge_messages: bool,
 ) -> tuple[Tensor, Tensor]:
-    dim = nodes.shape[1]
-    gate_i, update = receiver_map(nodes).split(dim, dim=1)
-    gate_j, message = sender_map(nodes).split(dim, dim=1)
-    logits = edge_map(edges)
-    logits += gather_senders(gate_j, graph)  # in place: one large array fewer
-    logits += gather_receivers(gate_i, graph)
-    gate = torch.sigmoid(logits)
-    messages = gather_senders(message, graph)
-    if edge_messages:
-        messages = messages + logits
-    messages = gate * messages
-    numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
-    denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)
-    update = update + numerator / (denominator + eps)
+    update, logits = gated_sums(
+        nodes,
+        edges,
+        graph,
+        sender_map.weight,
+        sender_map.bias,
+        receiver_map.weight,
+        receiver_map.bias,
+        edge_map.weight,
+        edge_map.bias,
+        eps=eps,
+        edge_messages=edge_messages,
+    )
     new_nodes = nodes + F.silu(node_norm(update))
     if edge_norm is None:
         return new_nodes, edges

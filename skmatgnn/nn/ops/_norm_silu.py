@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skmatgnn.nn.ops._choice import use_kernels
+from skmatgnn.nn.ops._choice import use_blocks, use_kernels
 
-__all__ = ["is_layer_norm", "norm_silu"]
+__all__ = ["is_layer_norm", "linear_norm_silu", "norm_silu"]
 
 
 def norm_silu(x: Tensor, norm: nn.Module, *, full_precision: bool = False) -> Tensor:
@@ -35,6 +35,30 @@ def norm_silu(x: Tensor, norm: nn.Module, *, full_precision: bool = False) -> Te
         dtype = torch.float32 if full_precision else x.dtype
         return fused_norm_silu(x, norm.weight, norm.bias, norm.eps, dtype)
     return F.silu(norm(x))
+
+
+def linear_norm_silu(
+    x: Tensor, layer: nn.Linear, norm: nn.Module, *, full_precision: bool = False
+) -> Tensor:
+    """Map rows, normalise them and apply the SiLU.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, in_dim)
+    layer : torch.nn.Linear
+    norm : torch.nn.Module
+    full_precision : bool, default=False
+        As in :func:`norm_silu`.
+
+    Returns
+    -------
+    Tensor of shape (n, out_dim)
+    """
+    if is_layer_norm(norm) and len(x) and use_blocks(x):
+        from skmatgnn.nn.ops.blocked_norm import blocked_linear_norm_silu
+
+        return blocked_linear_norm_silu(x, layer, norm)
+    return norm_silu(layer(x), norm, full_precision=full_precision)
 
 
 def is_layer_norm(norm: nn.Module | None) -> bool:
