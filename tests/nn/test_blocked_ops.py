@@ -18,6 +18,7 @@ from skmatgnn.nn.ops import (
     Adjacency,
     _block_state,
     _choice,
+    _products,
     distinct_rows,
     kernels,
 )
@@ -319,12 +320,54 @@ def test_alignn__blocks__embed_equal_angles_once(blocks, monkeypatch):
     assert 0 < seen[0] < 0.7 * batch.triplets.n_edges
 
 
-def test_kernels__blocks_under_autocast__raise_or_are_left_aside():
-    nodes = torch.randn(2, 4)
+@pytest.mark.parametrize("indexed", [False, True])
+def test_blocked_update__bfloat16__rounds_factors_of_wide_products_only(
+    blocks, monkeypatch, indexed
+):
+    monkeypatch.setattr(_products, "PADDING", 8)
+    case = make_case(DEGREES["every_degree"], indexed=indexed, dim=128)
+    expected = outputs_and_gradients("reference", *case)
+    case[0].float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = outputs_and_gradients("blocked", *case)
+        plain = outputs_and_gradients("reference", *case)
+    assert all(x.dtype == torch.float32 for x in found)
+    errors = [
+        [
+            float((x.double() - e).norm() / e.norm())
+            for x, e in zip(xs, expected, strict=True)
+        ]
+        for xs in (found, plain)
+    ]
+    assert max(errors[0]) < 0.02
+    assert sum(errors[0]) < sum(errors[1])
+    monkeypatch.setattr(_products, "MIN_HALF_DIM", 129)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = outputs_and_gradients("blocked", *case)
+    assert_close(found, expected, 1e-4)
+
+
+def test_normed_linear__bfloat16__rounds_factors_only(blocks):
+    torch.manual_seed(0)
+    layer, x = NormedLinear(20, 128, "layer"), torch.randn(77, 20)
+    with kernels("reference"):
+        expected = layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16), kernels("blocked"):
+        found = layer(x)
+    found.sum().backward()
+    assert found.dtype == layer[0].weight.grad.dtype == torch.float32
+    error = (found - expected).detach().norm() / expected.detach().norm()
+    assert 1e-4 < float(error) < 0.01
+
+
+def test_kernels__blocks_under_autocast_to_float16__raise_or_are_left_aside():
+    nodes = torch.randn(2, 4)
+    with torch.autocast("cpu", dtype=torch.float16):
         assert not _choice.use_blocks(nodes)
-        with kernels("blocked"), pytest.raises(RuntimeError, match="without autocast"):
+        with kernels("blocked"), pytest.raises(RuntimeError, match="autocast is to"):
             _choice.use_blocks(nodes)
+    with kernels("blocked"), pytest.raises(RuntimeError, match="numbers are"):
+        _choice.use_blocks(nodes.bfloat16())
     with kernels("reference"):
         assert not _choice.use_blocks(nodes)
     assert _choice.use_blocks(nodes)

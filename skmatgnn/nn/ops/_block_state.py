@@ -70,6 +70,8 @@ class Plan:
     norm : bool
         Whether layer norms are part of the blocks.
     update_edges, edge_messages : bool
+    half : bool
+        Whether the factors of products are rounded to bfloat16.
     save : bool
         Whether there will be a backward pass.
     """
@@ -80,6 +82,7 @@ class Plan:
     norm: bool
     update_edges: bool
     edge_messages: bool
+    half: bool
     save: bool
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-__all__ = ["block_kernels", "kernels", "use_blocks", "use_kernels"]
+__all__ = ["block_kernels", "has_half_products", "kernels", "use_blocks", "use_kernels"]
 
 CHOICES = ("auto", "blocked", "reference", "triton")
 VARIABLE = "SKMATGNN_KERNELS"
@@ -39,8 +39,8 @@ def kernels(choice: str) -> Iterator[None]:
         ``"auto"`` takes the fused Triton kernels for float32 and bfloat16 on CUDA
         where Triton works, blocks of rows that stay in the cache on the CPU, and plain
         torch otherwise. ``"reference"`` is always plain torch. ``"blocked"`` raises
-        on another device, and under autocast. ``"triton"`` raises where the kernels
-        cannot be used; on the CPU they need Triton's interpreter
+        on another device, and under autocast to float16. ``"triton"`` raises where the
+        kernels cannot be used; on the CPU they need Triton's interpreter
         (``TRITON_INTERPRET=1`` set before Triton is imported), which is for tests.
 
     Raises
@@ -117,11 +117,25 @@ def use_blocks(x: Tensor) -> bool:
     reason = ""
     if x.device.type != "cpu":
         reason = f"tensors are on {x.device.type}"
-    elif x.dtype not in BLOCK_DTYPES or torch.is_autocast_enabled("cpu"):
-        reason = "they are for float32 and float64 without autocast"
+    elif x.dtype not in BLOCK_DTYPES:
+        reason = f"numbers are {x.dtype}"
+    elif torch.is_autocast_enabled("cpu") and not has_half_products():
+        reason = f"autocast is to {torch.get_autocast_dtype('cpu')}"
     if reason and choice == "blocked":
         raise RuntimeError(f"Blocks on the CPU cannot compute this: {reason}.")
     return not reason
+
+
+def has_half_products() -> bool:
+    """Whether blocks are to round the factors of products to bfloat16.
+
+    Returns
+    -------
+    bool
+        As autocast says, of which blocks take nothing else.
+    """
+    dtype = torch.get_autocast_dtype("cpu")
+    return torch.is_autocast_enabled("cpu") and dtype == torch.bfloat16
 
 
 def block_kernels() -> ModuleType:

@@ -22,9 +22,9 @@ from skmatgnn.nn.ops._block_state import (
     Plan,
     segment_blocks,
 )
-from skmatgnn.nn.ops._choice import block_kernels
+from skmatgnn.nn.ops._choice import block_kernels, has_half_products
 from skmatgnn.nn.ops._norm_silu import is_layer_norm
-from skmatgnn.nn.ops._products import linear, outer_products, through
+from skmatgnn.nn.ops._products import Products, products
 from skmatgnn.nn.ops.reference import gated_sums
 
 __all__ = ["blocked_update"]
@@ -81,6 +81,7 @@ def blocked_update(
         norm=inside,
         update_edges=edge_norm is not None,
         edge_messages=edge_messages,
+        half=has_half_products(),
         save=torch.is_grad_enabled()
         and any(t is not None and t.requires_grad for t in tensors),
     )
@@ -101,7 +102,8 @@ class _EdgeGated(Function):
     def forward(
         ctx: Any, plan: Plan, *tensors: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        state = _run_forward(plan, *tensors)
+        with torch.autocast("cpu", enabled=False):
+            state = _run_forward(plan, *tensors)
         ctx.plan = plan
         ctx.set_materialize_grads(False)
         if plan.save:
@@ -119,7 +121,8 @@ class _EdgeGated(Function):
         if torch.is_grad_enabled():  # of gradients that are to have gradients
             return None, *_differentiable(plan, inputs, gradients)
         needs = ctx.needs_input_grad[1:]
-        return None, *_run_backward(plan, inputs, saved, gradients, needs)
+        with torch.autocast("cpu", enabled=False):
+            return None, *_run_backward(plan, inputs, saved, gradients, needs)
 
 
 def _largest(blocks: list[tuple[slice, slice]]) -> int:
@@ -143,6 +146,7 @@ def _run_forward(
         nodes.shape[1],
         segment_blocks(plan.graph.receiver_ptr, nodes.shape[1]),
     )
+    maps = products(dim, half=plan.half)
     a, v = sender_weight.split(dim)
     b, u = receiver_weight.split(dim)
     whole = plan.save or (plan.update_edges and not plan.norm)
@@ -152,23 +156,26 @@ def _run_forward(
         affine,
         nodes,
         edges,
-        gate_i=linear(nodes, b, receiver_bias[:dim] + edge_bias),
-        gate_j=linear(nodes, a, sender_bias[:dim]),
-        message=linear(nodes, v, sender_bias[dim:]),
-        update=linear(nodes, u, receiver_bias[dim:]),
-        mapped=None if plan.index is None else linear(edges, edge_weight, None),
+        gate_i=maps.linear(nodes, b, receiver_bias[:dim] + edge_bias),
+        gate_j=maps.linear(nodes, a, sender_bias[:dim]),
+        message=maps.linear(nodes, v, sender_bias[dim:]),
+        update=maps.linear(nodes, u, receiver_bias[dim:]),
+        mapped=None if plan.index is None else maps.linear(edges, edge_weight, None),
         logits=nodes.new_empty(n_logits, dim),
         ratio=torch.empty_like(nodes),
         inverse=torch.empty_like(nodes),
         new_nodes=torch.empty_like(nodes) if plan.norm else None,
         new_edges=nodes.new_empty(plan.graph.n_edges, dim) if new_edges else None,
     )
-    run, transposed = block_kernels().forward_block(plan, state), edge_weight.t()
+    run, factor = (
+        block_kernels().forward_block(plan, state),
+        maps.factor(edge_weight.t()),
+    )
     for of_nodes, rows in blocks:
         base = 0 if whole else rows.start
         if plan.index is None:
             out = state.logits[rows.start - base : rows.stop - base]
-            torch.mm(edges[rows], transposed, out=out)
+            maps.multiply(edges[rows], factor, None, out)
         run(of_nodes, rows, base)
     return state
 
@@ -199,7 +206,8 @@ def _run_backward(
     state = _backward_state(plan, inputs, of_state, by_update, by_edges, own[1])
     found = _run_blocks(plan, state, edges, inputs[6], needs)
     residual = by_nodes if plan.norm else None
-    of_maps = _through_maps(state, nodes, inputs, residual, needs)
+    maps = products(nodes.shape[1], half=plan.half)
+    of_maps = _through_maps(maps, state, nodes, inputs, residual, needs)
     by_affine = own.sum(dim=1)
     # every edge adds its gradient to its receiver's gate: a shorter sum
     of_edge_map = [found[1], state.by_gate_i.sum(dim=0)]
@@ -245,31 +253,31 @@ def _run_blocks(
 ) -> tuple[Tensor | None, Tensor | None]:
     """Go through all blocks; return gradients by the edges and the weight."""
     run = block_kernels().backward_block(plan, state)
+    maps = products(len(weight), half=plan.half)
     blocks = segment_blocks(plan.graph.receiver_ptr, edges.shape[1])
     outer = state.by_new_edges if plan.norm else None
     if plan.index is not None:
         for of_nodes, rows in blocks:
             run(of_nodes, rows)
         grad, residual = _total(state.by_mapped), _total(state.by_residual)
-        by_weight = outer_products(grad, edges) if needs[6] else None
-        return through([grad], [weight], residual) if needs[1] else None, by_weight
+        by_edges = maps.through([grad], [weight], residual) if needs[1] else None
+        return by_edges, maps.outer(grad, edges) if needs[6] else None
     by_edges = torch.empty_like(edges) if needs[1] else None
     by_weight = torch.zeros_like(weight) if needs[6] else None
+    factor = maps.factor(weight)
     for of_nodes, rows in blocks:
         run(of_nodes, rows)
         grad = state.grad[: rows.stop - rows.start]
         if by_weight is not None:
-            by_weight.addmm_(grad.t(), edges[rows])
-        if by_edges is None:
-            continue
-        if outer is None:
-            torch.mm(grad, weight, out=by_edges[rows])
-        else:
-            torch.addmm(outer[rows], grad, weight, out=by_edges[rows])
+            maps.add_outer(grad, edges[rows], by_weight)
+        if by_edges is not None:
+            added = None if outer is None else outer[rows]
+            maps.multiply(grad, factor, added, by_edges[rows])
     return by_edges, by_weight
 
 
 def _through_maps(
+    maps: Products,
     state: BackwardState,
     nodes: Tensor,
     inputs: tuple[Tensor | None, ...],
@@ -281,11 +289,11 @@ def _through_maps(
     grads += [state.by_gate_i, state.by_update]
     dim = nodes.shape[1]
     weights = [*inputs[2].split(dim), *inputs[4].split(dim)]
-    result = [through(grads, weights, residual) if needs[0] else None]
+    result = [maps.through(grads, weights, residual) if needs[0] else None]
     for i, pair in ((2, grads[:2]), (4, grads[2:])):
         weight = bias = None
         if needs[i]:
-            weight = torch.cat([outer_products(grad, nodes) for grad in pair])
+            weight = torch.cat([maps.outer(grad, nodes) for grad in pair])
         if needs[i + 1]:
             bias = torch.cat([grad.sum(dim=0) for grad in pair])
         result += [weight, bias]

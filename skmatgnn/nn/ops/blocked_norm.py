@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from skmatgnn.nn.ops._choice import block_kernels
-from skmatgnn.nn.ops._products import linear, outer_products, through
+from skmatgnn.nn.ops._choice import block_kernels, has_half_products
+from skmatgnn.nn.ops._products import products
 
 __all__ = ["blocked_linear_norm_silu"]
 
@@ -30,7 +30,13 @@ def blocked_linear_norm_silu(x: Tensor, layer: nn.Linear, norm: nn.LayerNorm) ->
     Tensor of shape (n, out_dim)
     """
     return _LinearNormSilu.apply(
-        x, layer.weight, layer.bias, norm.weight, norm.bias, norm.eps
+        x,
+        layer.weight,
+        layer.bias,
+        norm.weight,
+        norm.bias,
+        norm.eps,
+        has_half_products(),
     )
 
 
@@ -44,13 +50,15 @@ class _LinearNormSilu(Function):
         norm_weight: Tensor,
         norm_bias: Tensor,
         eps: float,
+        half: bool,
     ) -> Tensor:
         x = x.contiguous()
-        mapped = linear(x, weight, bias)
-        out = torch.empty_like(mapped) if any(ctx.needs_input_grad) else mapped
-        block_kernels().norm_silu(mapped, norm_weight, norm_bias, eps, out)
+        with torch.autocast("cpu", enabled=False):
+            mapped = products(len(weight), half=half).linear(x, weight, bias)
+            out = torch.empty_like(mapped) if any(ctx.needs_input_grad) else mapped
+            block_kernels().norm_silu(mapped, norm_weight, norm_bias, eps, out)
         ctx.save_for_backward(x, weight, bias, norm_weight, norm_bias, mapped)
-        ctx.eps = eps
+        ctx.eps, ctx.half = eps, half
         return out
 
     @staticmethod
@@ -58,19 +66,22 @@ class _LinearNormSilu(Function):
         x, weight, _, *affine, mapped = ctx.saved_tensors
         needs = ctx.needs_input_grad
         if torch.is_grad_enabled():  # of gradients that are to have gradients
-            return *_differentiable(ctx, grad), None
+            return *_differentiable(ctx, grad), None, None
         kernels, by_mapped = block_kernels(), torch.empty_like(mapped)
         own = mapped.new_zeros(kernels.n_shares(), 2, mapped.shape[1])
-        kernels.norm_silu_backward(
-            grad.contiguous(), mapped, *affine, ctx.eps, own, by_mapped
-        )
-        return (
-            through([by_mapped], [weight], None) if needs[0] else None,
-            outer_products(by_mapped, x) if needs[1] else None,
-            by_mapped.sum(dim=0) if needs[2] else None,
-            *own.sum(dim=0),
-            None,
-        )
+        with torch.autocast("cpu", enabled=False):
+            kernels.norm_silu_backward(
+                grad.contiguous(), mapped, *affine, ctx.eps, own, by_mapped
+            )
+            maps = products(len(weight), half=ctx.half)
+            return (
+                maps.through([by_mapped], [weight], None) if needs[0] else None,
+                maps.outer(by_mapped, x) if needs[1] else None,
+                by_mapped.sum(dim=0) if needs[2] else None,
+                *own.sum(dim=0),
+                None,
+                None,
+            )
 
 
 def _differentiable(ctx: Any, grad: Tensor) -> list[Tensor | None]:
