@@ -1,15 +1,19 @@
-"""Time one training step of ALIGNN on one CPU thread, against alignn's own model.
+"""Time one training step of ALIGNN on the CPU, against alignn's own model.
 
 Both train on the same graphs (ours: whole shells) with the same sizes: forward,
 backward and AdamW, layer norm, float32. Run from the project's root:
 
     OMP_NUM_THREADS=1 python benchmarks/step_cpu.py --peer-python PEER/bin/python
-        [--size paper|small] [--structures FILE.json] [--steps N] [--json FILE]
+        [--size paper|small] [--structures FILE.json] [--threads N] [--steps N]
+        [--rounds N] [--json FILE]
 
 ``paper`` is 4+4 layers of width 256 with all angles, ``small`` 2+2 layers of width 64
-with angles between bonds up to 3.5 A. Times are CPU times, of the best step. The peer
-is timed as it comes, and once more ("tuned") with glibc told by environment variables
-to keep freed memory, which our fit does by itself.
+with angles between bonds up to 3.5 A. Ours is timed by each of its ways (plain torch,
+blocks in torch, blocks compiled by Numba where it is installed, those with products in
+bfloat16), the peer as it comes and once more ("tuned") with glibc told by environment
+variables to keep freed memory, which our fit does by itself. Each runs in a process of
+its own, in turns; the best step of all rounds counts, by CPU time of one thread, or by
+the clock with more.
 """
 
 from __future__ import annotations

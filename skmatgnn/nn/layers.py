@@ -14,7 +14,7 @@ from skmatgnn.nn.ops import (
     edge_gated_update,
     gather_receivers,
     gather_senders,
-    norm_silu,
+    linear_norm_silu,
     normalise,
     segment_sum,
 )
@@ -242,7 +242,9 @@ class NormedLinear(nn.Sequential):
         Tensor of shape (n, out_dim)
         """
         linear, norm, _ = self
-        return norm_silu(linear(x), norm, n_real, full_precision=self.full_precision)
+        return linear_norm_silu(
+            x, linear, norm, n_real, full_precision=self.full_precision
+        )
 
 
 class EdgeGatedConv(nn.Module):
@@ -310,16 +312,19 @@ class EdgeGatedConv(nn.Module):
         edges: Tensor,
         graph: Adjacency,
         packed: PackedMaps | None = None,
+        index: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Update nodes and edges.
 
         Parameters
         ----------
         nodes : Tensor of shape (n_nodes, dim)
-        edges : Tensor of shape (n_edges, dim)
+        edges : Tensor of shape (n_edges, dim), or (n_rows, dim) with an index
         graph : Adjacency
         packed : tuple of 4 Tensor, optional
             Of :func:`skmatgnn.nn.ops.pack_maps` for the maps of this layer.
+        index : Tensor of shape (n_edges,) or None, default=None
+            Row of ``edges`` that each edge reads, where many are alike.
 
         Returns
         -------
@@ -339,6 +344,7 @@ class EdgeGatedConv(nn.Module):
             eps=self.eps,
             edge_messages=self.edge_messages,
             packed=packed,
+            index=index,
         )
 
 

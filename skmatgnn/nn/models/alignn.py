@@ -21,8 +21,11 @@ from skmatgnn.nn.layers import (
 )
 from skmatgnn.nn.ops import (
     PackedMaps,
+    distinct_rows,
+    is_layer_norm,
     pack_maps,
     segment_mean,
+    use_blocks,
     use_dgl,
 )
 
@@ -64,6 +67,7 @@ class ALIGNNLayer(nn.Module):
         angles: Tensor,
         batch: GraphInput,
         packed: Sequence[PackedMaps | None] = (None, None),
+        indices: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Update.
 
@@ -75,14 +79,21 @@ class ALIGNNLayer(nn.Module):
         batch : GraphInput
         packed : sequence of 2
             Of :func:`skmatgnn.nn.ops.pack_maps` for both updates.
+        indices : tuple of 2 Tensor or None, default=(None, None)
+            Row of ``edges`` that each edge reads, and of ``angles`` each triplet, where
+            many are alike.
 
         Returns
         -------
         atoms, edges, angles : Tensor
-            Of the same shapes.
+            Of one row an atom, an edge and a triplet.
         """
-        atoms, edges = self.node_update(atoms, edges, batch.edges, packed[0])
-        edges, angles = self.edge_update(edges, angles, batch.triplets, packed[1])
+        atoms, edges = self.node_update(
+            atoms, edges, batch.edges, packed[0], indices[0]
+        )
+        edges, angles = self.edge_update(
+            edges, angles, batch.triplets, packed[1], indices[1]
+        )
         return atoms, edges, angles
 
 
@@ -221,17 +232,20 @@ class ALIGNN(nn.Module):
         atoms = self.elements(batch.atomic_numbers)
         atoms = self.atom_embedding(atoms, batch.edges.n_real)
         lengths = batch.displacement.norm(dim=1)
-        edges = _embed(self.edge_embedding, lengths, batch.edges.n_real_edges)
+        edges, index = _embed(self.edge_embedding, lengths, batch.edges.n_real_edges)
         packed = iter(pack_maps([conv.maps for conv in self._convs()]))
         if self.alignn_layers:
             cosines = bond_cosines(batch.displacement, batch.triplets)
             n_real = batch.triplets.n_real_edges
-            angles = _embed(self.angle_embedding, cosines, n_real)
+            angles, of_angles = _embed(self.angle_embedding, cosines, n_real)
+            indices = (index, of_angles)
             for layer in self.alignn_layers:
                 pair = (next(packed), next(packed))
-                atoms, edges, angles = layer(atoms, edges, angles, batch, pair)
+                atoms, edges, angles = layer(atoms, edges, angles, batch, pair, indices)
+                index, indices = None, (None, None)
         for conv in self.gcn_layers:
-            atoms, edges = conv(atoms, edges, batch.edges, next(packed))
+            atoms, edges = conv(atoms, edges, batch.edges, next(packed), index)
+            index = None
         return segment_mean(atoms, batch.node_ptr, batch.node_graph)
 
     def forward(self, batch: GraphInput) -> Tensor:
@@ -248,9 +262,15 @@ class ALIGNN(nn.Module):
         return self.head(self.embed(batch))
 
 
-def _embed(blocks: nn.Sequential, x: Tensor, n_real: Tensor | None) -> Tensor:
+def _embed(
+    blocks: nn.Sequential, x: Tensor, n_real: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Embed numbers; where blocks compute, each of equal ones only once."""
     basis, *maps = blocks
+    index = None
+    if n_real is None and is_layer_norm(maps[-1][1]) and use_blocks(x):
+        x, index = distinct_rows(x)
     rows = basis(x)
     for block in maps:
         rows = block(rows, n_real)
-    return rows
+    return rows, index

@@ -4,13 +4,20 @@ Every graph is an :class:`Adjacency`: edges sorted by receiving node, with the
 inverse order for the sender side, so that forward and backward are gathers and
 segment sums without atomics, and therefore deterministic on every device. The
 edge-gated convolution and the SiLU of a layer norm have fused Triton kernels, used
-where :func:`kernels` says. All of them can go through DGL's kernels instead.
+where :func:`kernels` says; on the CPU they work through blocks of rows that stay in the
+cache. All of them can go through DGL's kernels instead.
 """
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
-from skmatgnn.nn.ops._choice import kernels, use_dgl, use_kernels
+from skmatgnn.nn.ops._choice import kernels, use_blocks, use_dgl, use_kernels
+from skmatgnn.nn.ops._distinct import distinct_rows
 from skmatgnn.nn.ops._edge_gated import PackedMaps, edge_gated_update, pack_maps
-from skmatgnn.nn.ops._norm_silu import is_layer_norm, norm_silu, normalise
+from skmatgnn.nn.ops._norm_silu import (
+    is_layer_norm,
+    linear_norm_silu,
+    norm_silu,
+    normalise,
+)
 from skmatgnn.nn.ops._segments import (
     gather_receivers,
     gather_senders,
@@ -22,16 +29,19 @@ __all__ = [
     "Adjacency",
     "LineGraph",
     "PackedMaps",
+    "distinct_rows",
     "edge_gated_update",
     "gather_receivers",
     "gather_senders",
     "is_layer_norm",
     "kernels",
+    "linear_norm_silu",
     "norm_silu",
     "normalise",
     "pack_maps",
     "segment_mean",
     "segment_sum",
+    "use_blocks",
     "use_dgl",
     "use_kernels",
 ]

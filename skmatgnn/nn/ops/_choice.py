@@ -9,15 +9,24 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-__all__ = ["kernels", "use_dgl", "use_kernels"]
+__all__ = [
+    "block_kernels",
+    "has_half_products",
+    "kernels",
+    "use_blocks",
+    "use_dgl",
+    "use_kernels",
+]
 
-CHOICES = ("auto", "reference", "triton", "dgl")
+CHOICES = ("auto", "blocked", "reference", "triton", "dgl")
 VARIABLE = "SKMATGNN_KERNELS"
 DTYPES = (torch.float32, torch.bfloat16)
+BLOCK_DTYPES = (torch.float32, torch.float64)
 DEFAULT = "auto"
 MAX_DIM = 2048  # a row of features has to fit into one program's registers
 
@@ -33,14 +42,16 @@ def kernels(choice: str) -> Iterator[None]:
 
     Parameters
     ----------
-    choice : {"auto", "reference", "triton", "dgl"}
+    choice : {"auto", "blocked", "reference", "triton", "dgl"}
         ``"auto"`` takes the fused Triton kernels for float32 and bfloat16 on CUDA
-        where Triton works, and plain torch otherwise. ``"reference"`` is always plain
-        torch. ``"triton"`` raises where the kernels cannot be used; on the CPU they
-        need Triton's interpreter (``TRITON_INTERPRET=1`` set before Triton is
-        imported), which is for tests. ``"dgl"`` computes messages and their sums with
-        the kernels of DGL, of the extra ``skmatgnn[dgl]``, to compare with networks
-        that were written for it; it is not faster.
+        where Triton works, blocks of rows that stay in the cache on the CPU, and plain
+        torch otherwise. ``"reference"`` is always plain torch. ``"blocked"`` raises
+        on another device, and under autocast to float16. ``"triton"`` raises where the
+        kernels cannot be used; on the CPU they need Triton's interpreter
+        (``TRITON_INTERPRET=1`` set before Triton is imported), which is for tests.
+        ``"dgl"`` computes messages and their sums with the kernels of DGL, of the extra
+        ``skmatgnn[dgl]``, to compare with networks that were written for it; it is not
+        faster.
 
     Raises
     ------
@@ -83,12 +94,93 @@ def use_kernels(x: Tensor, dim: int) -> bool:
         If kernels are demanded but cannot compute this.
     """
     choice = _chosen()
-    if choice in ("reference", "dgl") or (choice == "auto" and not x.is_cuda):
+    others = ("reference", "blocked", "dgl")
+    if choice in others or (choice == "auto" and not x.is_cuda):
         return False
     reason = _obstacle(x, dim)
     if reason and choice == "triton":
         raise RuntimeError(f"The Triton kernels cannot compute this: {reason}.")
     return not reason
+
+
+def use_blocks(x: Tensor) -> bool:
+    """Whether rows of a kind are to be computed in blocks that stay in the cache.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of the device and format of the computation.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    ValueError
+        If the environment variable holds no known choice.
+    RuntimeError
+        If blocks are demanded but cannot compute this.
+    """
+    choice = _chosen()
+    if choice not in ("auto", "blocked"):
+        return False
+    reason = ""
+    if x.device.type != "cpu":
+        reason = f"tensors are on {x.device.type}"
+    elif x.dtype not in BLOCK_DTYPES:
+        reason = f"numbers are {x.dtype}"
+    elif torch.is_autocast_enabled("cpu") and not has_half_products():
+        reason = f"autocast is to {torch.get_autocast_dtype('cpu')}"
+    if reason and choice == "blocked":
+        raise RuntimeError(f"Blocks on the CPU cannot compute this: {reason}.")
+    return not reason
+
+
+def has_half_products() -> bool:
+    """Whether blocks are to round the factors of products to bfloat16.
+
+    Returns
+    -------
+    bool
+        As autocast says, of which blocks take nothing else.
+    """
+    dtype = torch.get_autocast_dtype("cpu")
+    return torch.is_autocast_enabled("cpu") and dtype == torch.bfloat16
+
+
+def block_kernels() -> ModuleType:
+    """Find what computes a block: compiled by Numba, or else plain torch.
+
+    Returns
+    -------
+    module
+    """
+    if _numba_works():
+        from skmatgnn.nn.ops import _block_numba as found
+    else:
+        from skmatgnn.nn.ops import _block_torch as found
+    return found
+
+
+@cache
+def _numba_works() -> bool:
+    """Try once whether Numba can compile and run here."""
+    if find_spec("numba") is None:
+        return False
+    try:
+        from skmatgnn.nn.ops._block_numba import probe
+
+        probe()
+    except Exception as error:  # noqa: BLE001 - a broken toolchain fails in many ways
+        warnings.warn(
+            f"Numba does not work here ({type(error).__name__}: {error}); networks are "
+            f"computed in plain torch. Uninstall it to silence this.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def use_dgl() -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
-from skmatgnn.nn.ops._choice import use_dgl, use_kernels
-from skmatgnn.nn.ops._norm_silu import normalise
-from skmatgnn.nn.ops.reference import gather_receivers, gather_senders, segment_sum
+from skmatgnn.nn.ops._choice import use_blocks, use_dgl, use_kernels
+from skmatgnn.nn.ops._norm_silu import is_layer_norm, normalise
+from skmatgnn.nn.ops.reference import gated_sums
 
 __all__ = ["PackedMaps", "edge_gated_update", "pack_maps"]
 
@@ -61,13 +61,15 @@ def edge_gated_update(
     eps: float,
     edge_messages: bool,
     packed: PackedMaps | None = None,
+    index: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Map, gate, sum over neighbours, normalise, activate, add to nodes and edges.
 
-    Plain torch, or fused Triton kernels where :func:`~skmatgnn.nn.ops.kernels` says
-    so. The kernels store rows of features in the format of autocast, if it is on, or
-    else in that of ``nodes``, and add in float32; they read and write each array once
-    and are deterministic.
+    Plain torch, fused Triton kernels, or on the CPU blocks of rows that stay in the
+    cache, where :func:`~skmatgnn.nn.ops.kernels` says so. The Triton kernels store rows
+    of features in the format of autocast, if it is on, or else in that of ``nodes``,
+    and add in float32; they read and write each array once and are deterministic, as
+    are the blocks for a given number of threads.
 
     Parameters
     ----------
@@ -91,6 +93,9 @@ def edge_gated_update(
         Whether the logits are added to the messages.
     packed : tuple of 4 Tensor, optional
         The maps' weights as :func:`pack_maps` copied them just before.
+    index : Tensor of shape (n_edges,) or None, default=None
+        Row of ``edges`` that each edge reads, where many are alike. Edge features that
+        are not updated are returned as they came.
 
     Returns
     -------
@@ -113,12 +118,25 @@ def edge_gated_update(
     if use_kernels(edge_map.weight, nodes.shape[1]):
         from skmatgnn.nn.ops.fused import fused_update
 
-        return fused_update(nodes, edges, graph, **options, packed=packed)
-    if use_dgl():
-        from skmatgnn.nn.ops import _dgl_ops
+        compute: Any = partial(fused_update, packed=packed)
+    elif use_dgl():
+        from skmatgnn.nn.ops._dgl_ops import edge_gated_update as compute
+    elif graph.n_edges and _fits_blocks(graph, node_norm) and use_blocks(nodes):
+        from skmatgnn.nn.ops.blocked import blocked_update
 
-        return _dgl_ops.edge_gated_update(nodes, edges, graph, **options)
-    return _reference_update(nodes, edges, graph, **options)
+        return blocked_update(nodes, edges, graph, index=index, **options)
+    else:
+        compute = _reference_update
+    if index is None:
+        return compute(nodes, edges, graph, **options)
+    every = edges.index_select(0, index)
+    new_nodes, new_edges = compute(nodes, every, graph, **options)
+    return new_nodes, edges if edge_norm is None else new_edges
+
+
+def _fits_blocks(graph: Adjacency, norm: nn.Module) -> bool:
+    """Whether there is no padding that a norm over rows would have to leave out."""
+    return graph.n_real is None or is_layer_norm(norm)
 
 
 def _reference_update(
@@ -134,20 +152,19 @@ def _reference_update(
     eps: float,
     edge_messages: bool,
 ) -> tuple[Tensor, Tensor]:
-    dim = nodes.shape[1]
-    gate_i, update = receiver_map(nodes).split(dim, dim=1)
-    gate_j, message = sender_map(nodes).split(dim, dim=1)
-    logits = edge_map(edges)
-    logits += gather_senders(gate_j, graph)  # in place: one large array fewer
-    logits += gather_receivers(gate_i, graph)
-    gate = torch.sigmoid(logits)
-    messages = gather_senders(message, graph)
-    if edge_messages:
-        messages = messages + logits
-    messages = gate * messages
-    numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
-    denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)
-    update = update + numerator / (denominator + eps)
+    update, logits = gated_sums(
+        nodes,
+        edges,
+        graph,
+        sender_map.weight,
+        sender_map.bias,
+        receiver_map.weight,
+        receiver_map.bias,
+        edge_map.weight,
+        edge_map.bias,
+        eps=eps,
+        edge_messages=edge_messages,
+    )
     new_nodes = nodes + F.silu(normalise(node_norm, update, graph.n_real))
     if edge_norm is None:
         return new_nodes, edges

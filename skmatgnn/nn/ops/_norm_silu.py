@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skmatgnn.nn.ops._choice import use_kernels
+from skmatgnn.nn.ops._choice import use_blocks, use_kernels
 
-__all__ = ["is_layer_norm", "norm_silu", "normalise"]
+__all__ = ["is_layer_norm", "linear_norm_silu", "norm_silu", "normalise"]
 
 
 def norm_silu(
@@ -65,6 +65,35 @@ def normalise(norm: nn.Module, x: Tensor, n_real: Tensor | None) -> Tensor:
     if n_real is None or isinstance(norm, nn.LayerNorm):
         return norm(x)
     return norm(x, n_real)
+
+
+def linear_norm_silu(
+    x: Tensor,
+    layer: nn.Linear,
+    norm: nn.Module,
+    n_real: Tensor | None = None,
+    *,
+    full_precision: bool = False,
+) -> Tensor:
+    """Map rows, normalise them and apply the SiLU.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, in_dim)
+    layer : torch.nn.Linear
+    norm : torch.nn.Module
+    n_real, full_precision : object
+        As in :func:`norm_silu`.
+
+    Returns
+    -------
+    Tensor of shape (n, out_dim)
+    """
+    if is_layer_norm(norm) and len(x) and use_blocks(x):
+        from skmatgnn.nn.ops.blocked_norm import blocked_linear_norm_silu
+
+        return blocked_linear_norm_silu(x, layer, norm)
+    return norm_silu(layer(x), norm, n_real, full_precision=full_precision)
 
 
 def is_layer_norm(norm: nn.Module | None) -> TypeGuard[nn.LayerNorm]:

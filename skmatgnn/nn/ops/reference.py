@@ -7,10 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
 
-__all__ = ["gather_receivers", "gather_senders", "segment_mean", "segment_sum"]
+__all__ = [
+    "gated_sums",
+    "gather_receivers",
+    "gather_senders",
+    "segment_mean",
+    "segment_sum",
+]
 
 
 def _sum_rows(values: Tensor, ptr: Tensor, ids: Tensor) -> Tensor:
@@ -118,3 +125,55 @@ def gather_receivers(x: Tensor, graph: Adjacency) -> Tensor:
     Tensor of shape (n_edges, d)
     """
     return _Gather.apply(x, graph.receiver, graph.receiver_ptr, None)
+
+
+def gated_sums(
+    nodes: Tensor,
+    edges: Tensor,
+    graph: Adjacency,
+    sender_weight: Tensor,
+    sender_bias: Tensor,
+    receiver_weight: Tensor,
+    receiver_bias: Tensor,
+    edge_weight: Tensor,
+    edge_bias: Tensor,
+    *,
+    eps: float,
+    edge_messages: bool,
+) -> tuple[Tensor, Tensor]:
+    """Compute what the norms of an edge-gated convolution read.
+
+    Parameters
+    ----------
+    nodes : Tensor of shape (n_nodes, d)
+    edges : Tensor of shape (n_edges, d)
+    graph : Adjacency
+    sender_weight, receiver_weight : Tensor of shape (2 d, d)
+        Of gates and messages, and of gates and updates.
+    sender_bias, receiver_bias : Tensor of shape (2 d,)
+    edge_weight : Tensor of shape (d, d)
+    edge_bias : Tensor of shape (d,)
+    eps : float
+        Added to the sum of the gates.
+    edge_messages : bool
+        Whether the logits are added to the messages.
+
+    Returns
+    -------
+    update : Tensor of shape (n_nodes, d)
+    logits : Tensor of shape (n_edges, d)
+    """
+    dim = nodes.shape[1]
+    gate_i, update = F.linear(nodes, receiver_weight, receiver_bias).split(dim, dim=1)
+    gate_j, message = F.linear(nodes, sender_weight, sender_bias).split(dim, dim=1)
+    logits = F.linear(edges, edge_weight, edge_bias)
+    logits += gather_senders(gate_j, graph)  # in place: one large array fewer
+    logits += gather_receivers(gate_i, graph)
+    gate = torch.sigmoid(logits)
+    messages = gather_senders(message, graph)
+    if edge_messages:
+        messages = messages + logits
+    messages = gate * messages
+    numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
+    denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)
+    return update + numerator / (denominator + eps), logits
