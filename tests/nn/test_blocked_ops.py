@@ -80,7 +80,7 @@ def make_case(degrees, norm="layer", *, indexed=False, dim=DIM, **options):
 def outputs_and_gradients(choice, conv, inputs, graph, index):
     inputs = [x.detach().to(conv.edge.weight).requires_grad_() for x in inputs]
     with kernels(choice):
-        outputs = conv(*inputs, graph, index)
+        outputs = conv(*inputs, graph, index=index)
     if conv.edge_norm is None:
         outputs = outputs[:1]
     generator = torch.Generator().manual_seed(2)
@@ -147,7 +147,7 @@ def test_blocked_update__gradients__equal_finite_differences(blocks, indexed):
 
     def compute(*inputs):
         with kernels("blocked"):
-            return conv(*inputs, graph, index)
+            return conv(*inputs, graph, index=index)
 
     assert torch.autograd.gradcheck(compute, inputs)
     assert torch.autograd.gradgradcheck(compute, inputs, atol=1e-4)
@@ -170,9 +170,9 @@ def test_blocked_update__two_threads__same_bits_each_time_and_near_one(blocks):
 def test_blocked_update__without_gradients__same_bits(blocks):
     conv, inputs, graph, index = make_case(DEGREES["ragged"])
     with kernels("blocked"):
-        expected = conv(*inputs, graph, index)
+        expected = conv(*inputs, graph, index=index)
         with torch.no_grad():
-            found = conv(*inputs, graph, index)
+            found = conv(*inputs, graph, index=index)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -182,7 +182,7 @@ def test_blocked_update__frozen_parts__leave_the_other_gradients_alone(blocks):
     conv.edge.requires_grad_(requires_grad=False)
     conv.node_norm.requires_grad_(requires_grad=False)
     with kernels("blocked"):
-        nodes, edges = conv(inputs[0].detach(), inputs[1], graph, index)
+        nodes, edges = conv(inputs[0].detach(), inputs[1], graph, index=index)
     generator = torch.Generator().manual_seed(2)
     weights = [torch.randn(o.shape, generator=generator).to(o) for o in (nodes, edges)]
     ((nodes * weights[0]).sum() + (edges * weights[1]).sum()).backward()
@@ -200,7 +200,7 @@ def test_blocked_update__not_a_number__stays_one(blocks):
     nodes, edges = (x.detach().float() for x in inputs)
     edges[0, 0] = torch.nan
     with kernels("blocked"):
-        new_nodes, _ = conv(nodes, edges, graph, index)
+        new_nodes, _ = conv(nodes, edges, graph, index=index)
     assert new_nodes[0].isnan().all()
     assert not new_nodes[1:].isnan().any()
 
@@ -211,10 +211,10 @@ def test_blocked_update__huge_logits__saturate(blocks):
     inputs = [x.detach().float() for x in inputs]
     conv.edge.bias.data[:2] = torch.tensor([300.0, -300.0])
     with torch.no_grad(), kernels("blocked"):
-        found = conv(*inputs, graph, index)
+        found = conv(*inputs, graph, index=index)
     conv.double()
     with torch.no_grad(), kernels("reference"):
-        expected = conv(*(x.double() for x in inputs), graph, index)
+        expected = conv(*(x.double() for x in inputs), graph, index=index)
     assert_close(found, expected, 1e-5)
 
 
