@@ -82,7 +82,7 @@ def test_networks__imports_of_others__are_torch_only():
     # Triton comes with torch where there is CUDA
     allowed = {"skmatgnn", "torch", "triton", *sys.stdlib_module_names}
     # optional, and imported only where they are installed
-    numba = {"llvmlite", "numba", "numpy"}
+    numba = {"numba", "numpy"}
     for path in files_of("nn"):
         more = numba if "numba" in path.name else set()
         for name in imported_names(path):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
@@ -46,8 +45,8 @@ BIAS, SHIFT = np.int32(127), np.int32(23)  # of float32's exponent
 
 @intrinsic
 def _as_float(_: Any, __: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.FloatType())
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
 
     return types.float32(types.int32), generate
 
@@ -65,7 +64,7 @@ def _sigmoid_double(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x))
 
 
-def _sigmoid_float(x: float) -> float:
+def _sigmoid_float(x: Any) -> Any:
     # without branches and calls, so that it is vectorised
     minus = -x
     minus = min(minus, MOST)
