@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -241,7 +242,8 @@ class NormedLinear(nn.Sequential):
         -------
         Tensor of shape (n, out_dim)
         """
-        linear, norm, _ = self
+        linear: Any = self[0]
+        norm = self[1]
         return linear_norm_silu(
             x, linear, norm, n_real, full_precision=self.full_precision
         )

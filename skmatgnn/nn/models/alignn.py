@@ -267,8 +267,9 @@ def _embed(
 ) -> tuple[Tensor, Tensor | None]:
     """Embed numbers; where blocks compute, each of equal ones only once."""
     basis, *maps = blocks
+    last: Any = maps[-1]
     index = None
-    if n_real is None and is_layer_norm(maps[-1][1]) and use_blocks(x):
+    if n_real is None and is_layer_norm(last[1]) and use_blocks(x):
         x, index = distinct_rows(x)
     rows = basis(x)
     for block in maps:

@@ -73,10 +73,11 @@ def norm_silu(x: Tensor, weight: Tensor, bias: Tensor, eps: float, out: Tensor) 
     out : Tensor of shape (n, d)
         Written.
     """
-    x, weight, bias, out = (t.detach().numpy() for t in (x, weight, bias, out))
-    eps = x.dtype.type(eps)
+    read, *affine, written = (t.detach().numpy() for t in (x, weight, bias, out))
+    small = read.dtype.type(eps)
     _share(
-        lambda _, rows: norm_silu_rows(x[rows], weight, bias, eps, out[rows]), len(x)
+        lambda _, rows: norm_silu_rows(read[rows], *affine, small, written[rows]),
+        len(x),
     )
 
 
@@ -101,13 +102,13 @@ def norm_silu_backward(
     out : Tensor of shape (n, d)
         Written: the gradient of ``x``.
     """
-    grad, x, weight, bias, own, out = (
+    by, read, *affine, sums, written = (
         t.detach().numpy() for t in (grad, x, weight, bias, own, out)
     )
-    eps = x.dtype.type(eps)
+    small = read.dtype.type(eps)
     _share(
         lambda thread, rows: norm_silu_backward_rows(
-            grad[rows], x[rows], weight, bias, eps, own[thread], out[rows]
+            by[rows], read[rows], *affine, small, sums[thread], written[rows]
         ),
         len(x),
     )
@@ -202,8 +203,8 @@ def backward_block(plan: Plan, state: BackwardState) -> Callable[[slice, slice],
     )
     settings = _settings(plan, state.affine, state.logits)
     (by_gate_i, grad) = _arrays(state.by_gate_i, state.grad, like=state.logits)
-    sums = (state.own, state.by_gate_j, state.by_message)
-    sums += (state.by_mapped, state.by_residual)
+    sums = [state.own, state.by_gate_j, state.by_message]
+    sums += [state.by_mapped, state.by_residual]
 
     def run(nodes: slice, rows: slice) -> None:
         def work(thread: int, part: slice) -> None:
@@ -230,7 +231,7 @@ def backward_block(plan: Plan, state: BackwardState) -> Callable[[slice, slice],
     return run
 
 
-def _graph_arrays(plan: Plan) -> list[np.ndarray]:
+def _graph_arrays(plan: Plan) -> list[Any]:
     graph = plan.graph
     index = graph.sender if plan.index is None else plan.index
     return [x.numpy() for x in (graph.receiver_ptr, graph.sender, index)]
@@ -246,7 +247,7 @@ def _settings(
     return arrays, eps, flags
 
 
-def _arrays(*tensors: Tensor | None, like: Tensor) -> list[np.ndarray]:
+def _arrays(*tensors: Tensor | None, like: Tensor) -> list[Any]:
     """As Numba reads them, always with the same kinds of arguments."""
     nothing = like.new_empty(0, like.shape[1])
     return [(nothing if x is None else x).detach().numpy() for x in tensors]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from skmatgnn.nn.ops._adjacency import Adjacency
 
 __all__ = ["BackwardState", "ForwardState", "Plan", "segment_blocks"]
+
+IfPlanned = Any  # a tensor where the plan asks for it, or else None
 
 BLOCK_NUMBERS = 1 << 18  # a megabyte of float32 for each thread
 MIN_ROWS = 64
@@ -108,19 +111,19 @@ class ForwardState:
         Written where norms are part of the blocks.
     """
 
-    affine: tuple[Tensor | None, ...]
+    affine: tuple[IfPlanned, IfPlanned, IfPlanned, IfPlanned]
     nodes: Tensor
     edges: Tensor
     gate_i: Tensor
     gate_j: Tensor
     message: Tensor
     update: Tensor
-    mapped: Tensor | None
+    mapped: IfPlanned
     logits: Tensor
     ratio: Tensor
     inverse: Tensor
-    new_nodes: Tensor | None
-    new_edges: Tensor | None
+    new_nodes: IfPlanned
+    new_edges: IfPlanned
 
 
 @dataclass
@@ -139,7 +142,7 @@ class BackwardState:
         Written.
     by_gate_j, by_message : Tensor of shape (n_threads, n_nodes, d)
         Added to, as are all that have a row of their own for each thread.
-    grad : Tensor or None
+    grad : Tensor
         Written: the gradient by the map of the edges of one block.
     by_mapped, by_residual : Tensor of shape (n_threads, n_rows, d) or None
         In its place where the plan has an index.
@@ -147,17 +150,17 @@ class BackwardState:
         Gradients of weight and bias of the norm of the edges.
     """
 
-    affine: tuple[Tensor | None, ...]
+    affine: tuple[IfPlanned, IfPlanned, IfPlanned, IfPlanned]
     logits: Tensor
     message: Tensor
     ratio: Tensor
     inverse: Tensor
     by_update: Tensor
-    by_new_edges: Tensor | None
+    by_new_edges: IfPlanned
     by_gate_i: Tensor
     by_gate_j: Tensor
     by_message: Tensor
-    grad: Tensor | None
-    by_mapped: Tensor | None
-    by_residual: Tensor | None
+    grad: Tensor
+    by_mapped: IfPlanned
+    by_residual: IfPlanned
     own: Tensor

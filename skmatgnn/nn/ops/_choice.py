@@ -157,10 +157,12 @@ def block_kernels() -> ModuleType:
     module
     """
     if _numba_works():
-        from skmatgnn.nn.ops import _block_numba as found
-    else:
-        from skmatgnn.nn.ops import _block_torch as found
-    return found
+        from skmatgnn.nn.ops import _block_numba
+
+        return _block_numba
+    from skmatgnn.nn.ops import _block_torch
+
+    return _block_torch
 
 
 @cache

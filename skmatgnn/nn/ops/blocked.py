@@ -69,7 +69,8 @@ def blocked_update(
     inside = is_layer_norm(node_norm) and (
         edge_norm is None or is_layer_norm(edge_norm)
     )
-    tensors, norms = [nodes, edges], (node_norm, edge_norm)
+    norms = (node_norm, edge_norm)
+    tensors: list[Tensor | None] = [nodes, edges]
     for part in (sender_map, receiver_map, edge_map):
         tensors += [part.weight, part.bias]
     for norm in norms:
@@ -77,7 +78,7 @@ def blocked_update(
     plan = Plan(
         graph,
         index,
-        (eps, *(n.eps if inside and n is not None else 0.0 for n in norms)),
+        (eps, _eps_of(node_norm), _eps_of(edge_norm)),
         norm=inside,
         update_edges=edge_norm is not None,
         edge_messages=edge_messages,
@@ -95,13 +96,17 @@ def blocked_update(
     return new_nodes, residual + F.silu(edge_norm(second))
 
 
+def _eps_of(norm: nn.Module | None) -> float:
+    return norm.eps if is_layer_norm(norm) else 0.0
+
+
 class _EdgeGated(Function):
     """New nodes and edges; without layer norm, what the norms are to read."""
 
     @staticmethod
     def forward(
-        ctx: Any, plan: Plan, *tensors: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+        ctx: Any, plan: Plan, *tensors: Any
+    ) -> tuple[Tensor | None, Tensor | None]:
         with torch.autocast("cpu", enabled=False):
             state = _run_forward(plan, *tensors)
         ctx.plan = plan
@@ -139,7 +144,7 @@ def _run_forward(
     receiver_bias: Tensor,
     edge_weight: Tensor,
     edge_bias: Tensor,
-    *affine: Tensor | None,
+    *affine: Any,
 ) -> ForwardState:
     nodes, edges = nodes.contiguous(), edges.contiguous()
     dim, blocks = (
@@ -153,7 +158,7 @@ def _run_forward(
     n_logits = plan.graph.n_edges if whole else _largest(blocks)
     new_edges = plan.norm and plan.update_edges
     state = ForwardState(
-        affine,
+        (affine[0], affine[1], affine[2], affine[3]),
         nodes,
         edges,
         gate_i=maps.linear(nodes, b, receiver_bias[:dim] + edge_bias),
@@ -182,8 +187,8 @@ def _run_forward(
 
 def _run_backward(
     plan: Plan,
-    inputs: tuple[Tensor | None, ...],
-    saved: tuple[Tensor | None, ...],
+    inputs: tuple[Any, ...],
+    saved: tuple[Any, ...],
     gradients: tuple[Tensor | None, ...],
     needs: tuple[bool, ...],
 ) -> list[Tensor | None]:
@@ -220,7 +225,7 @@ def _run_backward(
 
 def _backward_state(
     plan: Plan,
-    inputs: tuple[Tensor | None, ...],
+    inputs: tuple[Any, ...],
     saved: list[Tensor],
     by_update: Tensor,
     by_new_edges: Tensor | None,
@@ -231,16 +236,22 @@ def _backward_state(
     indexed = plan.index is not None
     by_rows = [edges.new_zeros(shares, *edges.shape) if indexed else None for _ in "mr"]
     by_senders = [by_update.new_zeros(shares, *by_update.shape) for _ in "gm"]
+    logits, message, ratio, inverse = saved
     return BackwardState(
-        inputs[8:],
-        *saved,
-        by_update,
-        by_new_edges,
-        torch.empty_like(by_update),
-        *by_senders,
-        edges.new_empty(_largest(blocks), edges.shape[1]),
-        *by_rows,
-        own,
+        (inputs[8], inputs[9], inputs[10], inputs[11]),
+        logits,
+        message,
+        ratio,
+        inverse,
+        by_update=by_update,
+        by_new_edges=by_new_edges,
+        by_gate_i=torch.empty_like(by_update),
+        by_gate_j=by_senders[0],
+        by_message=by_senders[1],
+        grad=edges.new_empty(_largest(blocks), edges.shape[1]),
+        by_mapped=by_rows[0],
+        by_residual=by_rows[1],
+        own=own,
     )
 
 
@@ -280,7 +291,7 @@ def _through_maps(
     maps: Products,
     state: BackwardState,
     nodes: Tensor,
-    inputs: tuple[Tensor | None, ...],
+    inputs: tuple[Any, ...],
     residual: Tensor | None,
     needs: tuple[bool, ...],
 ) -> list[Tensor | None]:
@@ -306,7 +317,7 @@ def _total(shares: Tensor) -> Tensor:
 
 def _differentiable(
     plan: Plan,
-    inputs: tuple[Tensor | None, ...],
+    inputs: tuple[Any, ...],
     gradients: tuple[Tensor | None, ...],
 ) -> list[Tensor | None]:
     """Gradients in plain torch, which have gradients themselves."""
@@ -324,9 +335,10 @@ def _differentiable(
         )
     )
     for i, x in enumerate((nodes, edges)):
-        affine = inputs[8 + 2 * i : 10 + 2 * i]
-        if affine[0] is not None:
-            normed = F.layer_norm(outputs[i], x.shape[1:], *affine, plan.eps[1 + i])
+        weight, bias = inputs[8 + 2 * i : 10 + 2 * i]
+        if weight is not None:
+            eps = plan.eps[1 + i]
+            normed = F.layer_norm(outputs[i], x.shape[1:], weight, bias, eps)
             outputs[i] = x + F.silu(normed)
     given = [
         pair for pair in zip(outputs, gradients, strict=True) if pair[1] is not None

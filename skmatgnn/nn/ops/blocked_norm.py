@@ -87,9 +87,10 @@ class _LinearNormSilu(Function):
 def _differentiable(ctx: Any, grad: Tensor) -> list[Tensor | None]:
     """Gradients in plain torch, which have gradients themselves."""
     *inputs, _ = ctx.saved_tensors
-    x, weight, bias, *affine = inputs
+    x, weight, bias, norm_weight, norm_bias = inputs
     mapped = F.linear(x, weight, bias)
-    output = F.silu(F.layer_norm(mapped, mapped.shape[1:], *affine, ctx.eps))
+    normed = F.layer_norm(mapped, mapped.shape[1:], norm_weight, norm_bias, ctx.eps)
+    output = F.silu(normed)
     wanted = [t for t in inputs if t is not None and t.requires_grad]
     found = iter(torch.autograd.grad(output, wanted, grad, create_graph=True))
     return [next(found) if t is not None and t.requires_grad else None for t in inputs]
