@@ -131,6 +131,21 @@ def test_update__no_edges__is_the_reference(blocks, degrees):
     assert_close(outputs_and_gradients("auto", *case), expected, 0.0)
 
 
+def test_update__padded_edges__are_the_reference(blocks):
+    conv, inputs, graph, _ = make_case(DEGREES["ragged"])
+    padding = torch.zeros(5, dtype=torch.int64)
+    graph = replace(
+        graph,
+        sender=torch.cat([graph.sender, padding]),
+        receiver=torch.cat([graph.receiver, padding]),
+        n_real=torch.tensor(graph.n_nodes),
+    )
+    inputs[1] = torch.cat([inputs[1].detach(), torch.ones(5, DIM)])
+    expected = outputs_and_gradients("reference", conv, inputs, graph, None)
+    found = outputs_and_gradients("auto", conv, inputs, graph, None)
+    assert_close(found, expected, 0.0)
+
+
 @pytest.mark.parametrize("dim", [3, 33, 64])
 def test_blocked_update__float32__is_near_float64(blocks, dim):
     case = make_case(DEGREES["ragged"], edge_messages=True, dim=dim)

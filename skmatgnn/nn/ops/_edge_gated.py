@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
 from skmatgnn.nn.ops._choice import use_blocks, use_dgl, use_kernels
-from skmatgnn.nn.ops._norm_silu import is_layer_norm, normalise
+from skmatgnn.nn.ops._norm_silu import normalise
 from skmatgnn.nn.ops.reference import gated_sums
 
 __all__ = ["PackedMaps", "edge_gated_update", "pack_maps"]
@@ -121,7 +121,7 @@ def edge_gated_update(
         compute: Any = partial(fused_update, packed=packed)
     elif use_dgl():
         from skmatgnn.nn.ops._dgl_ops import edge_gated_update as compute
-    elif graph.n_edges and _fits_blocks(graph, node_norm) and use_blocks(nodes):
+    elif _fits_blocks(graph) and use_blocks(nodes):
         from skmatgnn.nn.ops.blocked import blocked_update
 
         return blocked_update(nodes, edges, graph, index=index, **options)
@@ -134,9 +134,9 @@ def edge_gated_update(
     return new_nodes, edges if edge_norm is None else new_edges
 
 
-def _fits_blocks(graph: Adjacency, norm: nn.Module) -> bool:
-    """Whether there is no padding that a norm over rows would have to leave out."""
-    return graph.n_real is None or is_layer_norm(norm)
+def _fits_blocks(graph: Adjacency) -> bool:
+    """Whether there are edges, and none is padding, which blocks do not reach."""
+    return graph.n_edges > 0 and graph.n_real is None
 
 
 def _reference_update(
