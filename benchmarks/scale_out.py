@@ -81,7 +81,6 @@ def train_once(options, n_devices, batch_size, precision):
     }
     model = ALIGNNRegressor(
         **settings,
-        random_state=0,
         device=options.device,
         precision=precision,
         n_devices=n_devices,

@@ -70,7 +70,8 @@ class BaseGraphEstimator(BaseNetEstimator):
         )
 
     def _to_graphs(self, X: Any, *, reset: bool) -> GraphArray:
-        device = resolve_device(self.device)
+        # a fitted network stays where it was trained
+        device = resolve_device(self.device) if reset else str(self.net_.device)
         transformer = StructureToGraph(
             cutoff=self._setting("cutoff"),
             max_neighbors=self._setting("max_neighbors"),

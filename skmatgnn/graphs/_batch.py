@@ -268,13 +268,13 @@ class DeviceGraphs:
         if padded:
             nodes = _within(nodes, self._numbers)
             stored = _within(stored, self._sender)
-        n_real = node_ptr[-1] if padded else None
+        n_atoms = node_ptr[-1]
         numbers, degree = self._numbers[nodes].long(), self._degree[nodes].long()
         bond_count = self._bond_count[nodes].long()
         sender = self._sender[stored].long() + node_ptr[edge_graph]
         reverse = self._reverse[stored].long() + graph_edge_ptr[edge_graph]
         if padded:
-            is_atom = torch.arange(len(nodes), device=rows.device) < node_ptr[-1]
+            is_atom = torch.arange(len(nodes), device=rows.device) < n_atoms
             degree, bond_count = degree * is_atom, bond_count * is_atom
             node_graph = torch.where(is_atom, node_graph, len(rows))
             node_ptr = torch.cat([node_ptr, node_ptr.new_full((1,), len(nodes))])
@@ -286,7 +286,7 @@ class DeviceGraphs:
             sender=sender,
             sender_ptr=edge_ptr,
             by_sender=reverse,
-            n_real=n_real,
+            n_real=n_atoms if padded else None,
         )
         return GraphBatch(
             node_ptr=node_ptr,

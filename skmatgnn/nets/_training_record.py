@@ -73,7 +73,7 @@ class TrainingRecord:
         self.fingerprint = fingerprint(net, dataset, n_devices)
         self.path = folder / f"{name}-{self.fingerprint[:NAME_LENGTH]}.safetensors"
         self._seconds, self._last = 0.0, perf_counter()
-        self._warned = self._only_reads = False
+        self._warned = False
         remove_unfinished(self.path)
 
     def recall(self, net: GraphNet) -> str | None:
@@ -94,8 +94,6 @@ class TrainingRecord:
         InvalidValueError
             If the file is damaged.
         """
-        # of several processes, the first writes
-        self._only_reads = net.ranks_ is not None and net.ranks_.rank > 0
         if not self.path.exists():
             return None
         try:
@@ -136,8 +134,6 @@ class TrainingRecord:
         finished : bool
             Whether this is the result.
         """
-        if self._only_reads:
-            return
         start = perf_counter()
         encoder = PlainEncoder()
         state, lost = get_state(net)

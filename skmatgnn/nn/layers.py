@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +42,9 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     all_sum: Callable[[Tensor], Tensor] | None = None
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def forward(self, x: Tensor, n_real: Tensor | None = None) -> Tensor:
         """Normalise rows.
@@ -74,7 +76,6 @@ class BatchNorm(nn.BatchNorm1d):
     def _over_real_rows(self, x: Tensor, n_real: Tensor | None) -> Tensor:
         """Normalise without any step that waits for the host."""
         rows, add = x.to(self.weight.dtype), self.all_sum or _same
-        kept: Any = self  # its statistics may be None in a norm without any
         if n_real is None:
             n_real = torch.full((), len(rows), device=x.device)
         is_real = (torch.arange(len(rows), device=x.device) < n_real).unsqueeze(1)
@@ -82,16 +83,19 @@ class BatchNorm(nn.BatchNorm1d):
         n = add(n_real.to(rows.dtype))
         has_spread = n > 1
         mean = add(rows.sum(dim=0)) / n.clamp(min=1)
-        mean = torch.where(has_spread, mean, kept.running_mean)
+        mean = torch.where(has_spread, mean, self.running_mean)
         centred = torch.where(is_real, rows - mean, 0)
         variance = add(centred.square().sum(dim=0)) / n.clamp(min=1)
-        variance = torch.where(has_spread, variance, kept.running_var)
+        variance = torch.where(has_spread, variance, self.running_var)
         y = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
         with torch.no_grad():
-            rate = kept.momentum * has_spread.to(rows.dtype)
-            kept.running_mean.lerp_(mean, rate)
-            kept.running_var.lerp_(variance * (n / (n - 1).clamp(min=1)), rate)
-            kept.num_batches_tracked += has_spread
+            share: Tensor | float | None = self.momentum
+            if share is None:  # a plain average over the batches
+                share = 1 / (self.num_batches_tracked.to(rows.dtype) + 1)
+            rate = share * has_spread.to(rows.dtype)
+            self.running_mean.lerp_(mean, rate)
+            self.running_var.lerp_(variance * (n / (n - 1).clamp(min=1)), rate)
+            self.num_batches_tracked += has_spread
         return y.to(x.dtype)
 
 

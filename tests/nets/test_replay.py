@@ -16,6 +16,7 @@ from skmatgnn.nets import _graph_net, _replay
 from skmatgnn.nets._device_inputs import DeviceTokens
 from skmatgnn.nets._replay import ReplayIterator, can_replay
 from skmatgnn.nn.layers import BatchNorm
+from skmatgnn.nn.ops import kernels
 
 gpu = [
     pytest.mark.gpu,
@@ -113,7 +114,7 @@ def test_tokens__padded__equal_those_without_padding():
 
 def test_can_replay__cpu_or_curious_callback_or_short_run__no(monkeypatch):
     X, y = load_formation_energies(return_X_y=True)
-    net = CrabNetRegressor(max_epochs=1).fit(X[:20], y[:20]).net_
+    net = CrabNetRegressor(max_epochs=1, device="cpu").fit(X[:20], y[:20]).net_
     assert not can_replay(net, 1000)
     monkeypatch.setattr(net, "device", "cuda")
     assert can_replay(net, 1000)
@@ -126,6 +127,16 @@ def test_can_replay__cpu_or_curious_callback_or_short_run__no(monkeypatch):
         assert not can_replay(net, 1000)
         net.callbacks_.pop()
     assert can_replay(net, 1000)
+
+
+def test_can_replay__kernels_of_dgl__no(monkeypatch):
+    X, y = make_crystals(10, random_state=0, return_X_y=True)
+    for model in (CGCNNRegressor(), ALIGNNRegressor(hidden_dim=8)):
+        net = model.set_params(max_epochs=1).fit(X, y).net_
+        monkeypatch.setattr(net, "device", "cuda")
+        assert can_replay(net, 1000)
+        with kernels("dgl"):
+            assert not can_replay(net, 1000)
 
 
 def test_can_replay__batch_norm_over_processes__no(monkeypatch):

@@ -267,8 +267,10 @@ def test_fused__without_gradients__gives_the_same_and_keeps_the_inputs():
     before = nodes.clone(), edges.clone()
     with torch.no_grad(), kernels("triton"):
         found = case.conv(nodes, edges, case.graph.to(DEVICE))
-    assert torch.equal(found[0].cpu(), expected["new_nodes"])
-    assert torch.equal(found[1].cpu(), expected["new_edges"])
+    # compiled without what the backward pass needs, so other instructions may be chosen
+    close = {"rtol": 1e-6, "atol": 1e-6}
+    torch.testing.assert_close(found[0].cpu(), expected["new_nodes"], **close)
+    torch.testing.assert_close(found[1].cpu(), expected["new_edges"], **close)
     assert torch.equal(nodes, before[0])
     assert torch.equal(edges, before[1])
 

@@ -151,11 +151,14 @@ def test_batch_norm__many_rows__is_that_of_torch():
 
 
 @pytest.mark.parametrize("n", [9, 6, 2, 1, 0])
-def test_batch_norm__padded__equals_the_real_rows_alone(randomise, n):
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_batch_norm__padded__equals_the_real_rows_alone(randomise, n, momentum):
     rows, by_y = random(9, 3), random(9, 3, seed=4)
     results = []
     for padded in (False, True):
         norm = randomise(BatchNorm(3).double()).train()
+        norm.momentum = momentum
+        norm.num_batches_tracked += 2
         x = rows.clone() if padded else rows[:n].clone()
         x[n:] = torch.nan  # what nobody wrote
         y = norm(x.requires_grad_(), torch.tensor(n) if padded else None)

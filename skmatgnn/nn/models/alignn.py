@@ -23,6 +23,7 @@ from skmatgnn.nn.ops import (
     PackedMaps,
     pack_maps,
     segment_mean,
+    use_dgl,
 )
 
 __all__ = ["ALIGNN", "ALIGNNLayer"]
@@ -177,7 +178,7 @@ class ALIGNN(nn.Module):
         -------
         bool
         """
-        return True
+        return not use_dgl()
 
     def blocks(self) -> list[Block]:
         """Name the parts of the network, from the input to the head.

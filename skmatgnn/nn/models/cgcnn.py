@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from skmatgnn.nn._blocks import Block
 from skmatgnn.nn._inputs import GraphInput
 from skmatgnn.nn.layers import CrystalGraphConv, ElementEmbedding, GaussianBasis
-from skmatgnn.nn.ops import segment_mean
+from skmatgnn.nn.ops import segment_mean, use_dgl
 
 __all__ = ["CGCNN"]
 
@@ -80,7 +80,7 @@ class CGCNN(nn.Module):
         -------
         bool
         """
-        return True
+        return not use_dgl()
 
     def blocks(self) -> list[Block]:
         """Name the parts of the network, from the input to the head.

@@ -8,7 +8,7 @@ where :func:`kernels` says. All of them can go through DGL's kernels instead.
 """
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
-from skmatgnn.nn.ops._choice import kernels, use_kernels
+from skmatgnn.nn.ops._choice import kernels, use_dgl, use_kernels
 from skmatgnn.nn.ops._edge_gated import PackedMaps, edge_gated_update, pack_maps
 from skmatgnn.nn.ops._norm_silu import is_layer_norm, norm_silu, normalise
 from skmatgnn.nn.ops._segments import (
@@ -32,5 +32,6 @@ __all__ = [
     "pack_maps",
     "segment_mean",
     "segment_sum",
+    "use_dgl",
     "use_kernels",
 ]

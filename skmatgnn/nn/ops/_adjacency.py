@@ -74,9 +74,9 @@ class Adjacency:
         -------
         Adjacency
         """
-        found = [getattr(self, f.name) for f in fields(self)]
-        moved: list[Any] = [None if x is None else x.to(device) for x in found]
-        return type(self)(*moved)
+        found = (getattr(self, f.name) for f in fields(self))
+        there: list[Any] = [None if x is None else x.to(device) for x in found]
+        return type(self)(*there)
 
     @classmethod
     def from_edges(cls, sender: Tensor, receiver: Tensor, n_nodes: int) -> Adjacency:

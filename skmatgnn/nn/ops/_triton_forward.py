@@ -99,19 +99,9 @@ def forward_kernel(
         if EDGES:
             if NORM:
                 logits = _update_edges(
-                    logits,
-                    residual,
-                    moments,
-                    edge,
-                    inside,
-                    keep,
-                    weight,
-                    bias,
-                    edge_eps,
-                    D,
-                    FAST,
-                    SAVE,
-                )
+                    logits, residual, moments, edge, inside, keep,
+                    weight, bias, edge_eps, D, FAST, SAVE,
+                )  # fmt: skip
             tl.store(new_edges + begin * D + own, logits, mask=mask)
     scale = 1.0 / (tl.sum(denominator, axis=0)[None, :] + eps)
     mean = tl.sum(numerator, axis=0)[None, :] * scale
@@ -119,17 +109,9 @@ def forward_kernel(
         tl.store(ratio + node * D + cols, mean, mask=keep)
         tl.store(inverse + node * D + cols, scale, mask=keep)
     _update_node(
-        load_tile(receiver + D, cols, keep) + mean,
-        node_weight,
-        node_bias,
-        nodes + node * D,
-        new_nodes + node * D,
-        node_eps,
-        D,
-        BLOCK_D,
-        FAST,
-        NORM,
-    )
+        load_tile(receiver + D, cols, keep) + mean, node_weight, node_bias,
+        nodes + node * D, new_nodes + node * D, node_eps, D, BLOCK_D, FAST, NORM,
+    )  # fmt: skip
     if EDGES:
         n_used = tl.load(ptr + tl.num_programs(0))
         clear_padding(new_edges, n_used, n_edges, D, BLOCK_D)

@@ -198,43 +198,17 @@ def run_backward(
     if n:
         with torch.cuda.device_of(mapped):
             node_kernel[(node_programs,)](
-                both,
-                *affine[:2],
-                ratio,
-                inverse,
-                grad_nodes,
-                grad_both,
-                scaled,
-                partial,
-                n,
-                plan.eps,
-                plan.node_eps,
-                **rows,
-                FAST=fast(both.dtype),
-                NORM=plan.norm,
-            )
+                both, *affine[:2], ratio, inverse, grad_nodes, grad_both, scaled,
+                partial, n, plan.eps, plan.node_eps, **rows,
+                FAST=fast(both.dtype), NORM=plan.norm,
+            )  # fmt: skip
             sender_kernel[(programs,)](
-                mapped,
-                both,
-                graph.sender_ptr,
-                graph.by_sender,
-                graph.receiver,
-                *affine[2:],
-                moments,
-                ratio,
-                scaled,
-                grad_edges,
-                grad_mapped,
-                grad_both,
-                by_edge,
-                n,
-                graph.n_edges,
-                **launch,
-                FAST=fast(both.dtype),
-                NORM=plan.norm,
-                EDGES=grad_edges is not None,
-                MESSAGES=plan.edge_messages,
-            )
+                mapped, both, graph.sender_ptr, graph.by_sender, graph.receiver,
+                *affine[2:], moments, ratio, scaled, grad_edges, grad_mapped,
+                grad_both, by_edge, n, graph.n_edges, **launch,
+                FAST=fast(both.dtype), NORM=plan.norm,
+                EDGES=grad_edges is not None, MESSAGES=plan.edge_messages,
+            )  # fmt: skip
             receiver_kernel[(n,)](
                 graph.receiver_ptr, grad_mapped, grad_both, **_launch(dim, "receiver")
             )
