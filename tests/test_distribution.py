@@ -76,11 +76,12 @@ def metadata(wheel):
 
 
 def package_files():
-    """Files that users need: code, the marker of types, networks and their cards."""
+    """Files that users need: code, marker of types, networks and cards, checksums."""
     package = ROOT / "skmatgnn"
     files = {*package.rglob("*.py"), package / "py.typed"}
     for pattern in ("*.safetensors", "*.md"):
         files |= set((package / "pretrained").glob(pattern))
+    files |= set((package / "datasets").glob("*.json"))
     return {path.relative_to(ROOT).as_posix() for path in files}
 
 

@@ -114,6 +114,8 @@ def installed_needs(names):
 
 
 def test_pins__of_all_that_the_requirements_need__are_there():
+    if Version(version("pymatgen")) != PINS["pymatgen"]:
+        pytest.skip("other versions are installed, which may need other packages")
     names = [r.name for r in CORE] + [r.name for rs in EXTRAS.values() for r in rs]
     needed = installed_needs(names)
     assert len(needed) > 30

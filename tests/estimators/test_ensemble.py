@@ -54,13 +54,13 @@ def test_members__each__are_the_estimator_with_a_seed_of_its_own(regressor, data
 
 def test_graphs__of_structures__are_made_once_for_all_members(data, monkeypatch):
     made = []
-    real = StructureToGraph.transform
+    real = StructureToGraph.transform_to_packed
 
     def counted(self, X):
         made.append(len(X))
         return real(self, X)
 
-    monkeypatch.setattr(StructureToGraph, "transform", counted)
+    monkeypatch.setattr(StructureToGraph, "transform_to_packed", counted)
     network = CGCNNRegressor(max_epochs=1, device="cpu")
     model = ensemble(network).fit(data.X, data.y)
     assert made == [len(data.X)]

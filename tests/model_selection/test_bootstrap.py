@@ -208,7 +208,11 @@ def test_fixed__interval_of_a_mean_error__agrees_with_scipys_bootstrap():
             random_state=0,
         )
         theirs = scipy.stats.bootstrap(
-            (-error,), np.mean, method=interval, n_resamples=4000, rng=1
+            (-error,),
+            np.mean,
+            method=interval,
+            n_resamples=4000,
+            random_state=np.random.default_rng(1),
         ).confidence_interval
         width = theirs.high - theirs.low
         assert ours.low == pytest.approx(theirs.low, abs=0.04 * width)

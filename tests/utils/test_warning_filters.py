@@ -15,6 +15,14 @@ class OwnWarning(UserWarning):
     pass
 
 
+@pytest.fixture(autouse=True)
+def _errors():
+    """Let nothing pass, whatever pytest is told about warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
 def warn(text="hidden", category=OwnWarning):
     warnings.warn(text, category, stacklevel=2)
 
