@@ -23,8 +23,10 @@ import json
 import os
 import resource
 import subprocess
+import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from graphs import make_records, to_structures
 from skmatgnn.graphs import GraphBatch, StructureToGraph
 from skmatgnn.nets._precision import numerics
 from skmatgnn.nn import ALIGNN
+from skmatgnn.nn.ops import _choice, kernels
 from skmatgnn.utils.elements import cgcnn_element_features
 
 PEER_SCRIPT = Path(__file__).with_name("_step_peer.py")
@@ -45,22 +48,46 @@ RETAINED_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
 }
+# kernels, with Numba, precision
+WAYS = {
+    "plain torch": ("reference", False, "float32"),
+    "blocks, torch": ("blocked", False, "float32"),
+    "blocks, Numba": ("blocked", True, "float32"),
+    "bfloat16, Numba": ("blocked", True, "bfloat16"),
+}
+PEERS = {"alignn": {}, "alignn, tuned": RETAINED_MEMORY}
 
 
-def time_ours(batch, size, steps):
+def time_ours(way, batch, size, steps, n_threads):
+    choice, with_numba, precision = WAYS[way]
+    if not with_numba:
+        _choice._numba_works = lambda: False  # noqa: SLF001
     table = torch.tensor(cgcnn_element_features(), dtype=torch.float32)
     model = ALIGNN(table, **size).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    clock = time.process_time if n_threads == 1 else time.perf_counter
     seconds = []
-    with numerics("float32", "cpu"):  # as every fit computes
+    with kernels(choice), numerics(precision, "cpu", n_threads):  # as every fit
         for _ in range(steps):
-            start = time.process_time()
+            start = clock()
             optimizer.zero_grad()
             model(batch).abs().mean().backward()
             optimizer.step()
-            seconds.append(time.process_time() - start)
+            seconds.append(clock() - start)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"seconds": min(seconds[1:] or seconds), "peak_rss_mb": memory}
+
+
+def make_graphs(options):
+    size, cutoff = SIZES[options.size]
+    if options.structures:
+        records = json.loads(Path(options.structures).read_text())
+    else:
+        records = make_records()
+    graphs = StructureToGraph(three_body_cutoff=cutoff).transform(
+        to_structures(records[:64])
+    )
+    return size, graphs, GraphBatch.from_graphs(graphs)
 
 
 def peer_data(batch, graphs, size):
@@ -79,24 +106,67 @@ def peer_data(batch, graphs, size):
     }
 
 
-def time_peer(python, batch, graphs, size, steps, variables):
-    data = peer_data(batch, graphs, size)
+def call(command, variables, **options):
+    result = subprocess.run(
+        command,
+        check=True,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        **options,
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def run_side(name, options, peer_input):
+    threads = str(options.threads)
+    variables = {"OMP_NUM_THREADS": threads}
+    if name in WAYS:
+        return call([sys.executable, *sys.argv, "--only", name], variables)
+    command = [options.peer_python, "-W", "ignore", PEER_SCRIPT, peer_input]
+    variables |= {"PYTHONPATH": ""} | PEERS[name]
+    return call(
+        [*command, str(options.steps), threads], variables, cwd=Path(peer_input).parent
+    )
+
+
+def compare(options):
+    size, graphs, batch = make_graphs(options)
+    report = {
+        "size": options.size,
+        "threads": options.threads,
+        "atoms": len(batch.atomic_numbers),
+        "edges": batch.edges.n_edges,
+        "triplets": batch.triplets.n_edges,
+    }
+    names = [n for n in WAYS if find_spec("numba") or "Numba" not in n] + [*PEERS]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "in.npz"
-        np.savez(path, **data)
-        environment = (
-            os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""} | variables
+        np.savez(path, **peer_data(batch, graphs, size))
+        for _ in range(options.rounds):
+            for name in names:
+                found = run_side(name, options, path)
+                best = report.get(name, found)
+                report[name] = min(best, found, key=lambda side: side["seconds"])
+    show(report, names)
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=2))
+
+
+def show(report, names):
+    print(
+        f"{report['size']}: {report['edges']} edges, {report['triplets']} triplets, "
+        f"{report['threads']} threads"
+    )
+    for name in names:
+        side = report[name]
+        seconds = side["seconds"]
+        ratios = " ".join(f"{report[p]['seconds'] / seconds:5.2f}" for p in PEERS)
+        print(
+            f"{name:16} {seconds:6.3f} s a step, "
+            f"{1e6 * seconds / report['triplets']:5.1f} us a triplet, "
+            f"peak {side['peak_rss_mb']:5.0f} MB, ratios {ratios}"
         )
-        command = [python, "-W", "ignore", PEER_SCRIPT, path, str(steps)]
-        result = subprocess.run(
-            command,
-            check=True,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def main():
@@ -104,45 +174,19 @@ def main():
     parser.add_argument("--peer-python", required=True)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--structures", metavar="FILE.json")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--only", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    size, cutoff = SIZES[options.size]
-    if options.structures:
-        records = json.loads(Path(options.structures).read_text())
+    torch.set_num_threads(options.threads)
+    if options.only:
+        size, _, batch = make_graphs(options)
+        steps, threads = options.steps, options.threads
+        print(json.dumps(time_ours(options.only, batch, size, steps, threads)))
     else:
-        records = make_records()
-    graphs = StructureToGraph(three_body_cutoff=cutoff).transform(
-        to_structures(records[:64])
-    )
-    batch = GraphBatch.from_graphs(graphs)
-    arguments = (options.peer_python, batch, graphs, size, options.steps)
-    peer = time_peer(*arguments, {})
-    tuned = time_peer(*arguments, RETAINED_MEMORY)
-    ours = time_ours(batch, size, options.steps)
-    report = {
-        "size": options.size,
-        "atoms": len(batch.atomic_numbers),
-        "edges": batch.edges.n_edges,
-        "triplets": batch.triplets.n_edges,
-        "skmatgnn": ours,
-        "alignn": peer,
-        "alignn, tuned": tuned,
-        "ratio": peer["seconds"] / ours["seconds"],
-        "ratio_tuned": tuned["seconds"] / ours["seconds"],
-    }
-    print(f"{options.size}: {report['edges']} edges, {report['triplets']} triplets")
-    for name in ("skmatgnn", "alignn", "alignn, tuned"):
-        seconds, memory = report[name]["seconds"], report[name]["peak_rss_mb"]
-        each = 1e6 * seconds / report["triplets"]
-        print(
-            f"{name:13} {seconds:6.3f} s a step, {each:5.1f} us a triplet, "
-            f"peak {memory:.0f} MB"
-        )
-    print(f"ratio {report['ratio']:.2f}, {report['ratio_tuned']:.2f} to the tuned")
-    if options.json:
-        Path(options.json).write_text(json.dumps(report, indent=2))
+        compare(options)
 
 
 if __name__ == "__main__":
