@@ -375,6 +375,20 @@ def test_normed_linear__bfloat16__rounds_factors_only(blocks):
     assert 1e-4 < float(error) < 0.01
 
 
+def test_alignn__blocks__give_gradients_of_positions(blocks):
+    table = torch.ones(100, 5)
+    model = ALIGNN(table, n_alignn_layers=1, n_gcn_layers=1, hidden_dim=8).double()
+    batch = make_batch()
+    found = {}
+    for choice in ("reference", "blocked"):
+        displacement = batch.displacement.double().requires_grad_()
+        with kernels(choice):
+            out = model(replace(batch, displacement=displacement))
+        (found[choice],) = torch.autograd.grad(out.sum(), displacement)
+    assert float(found["reference"].abs().max()) > 0
+    assert_close([found["blocked"]], [found["reference"]], 1e-10)
+
+
 def test_kernels__blocks_under_autocast_to_float16__raise_or_are_left_aside():
     nodes = torch.randn(2, 4)
     with torch.autocast("cpu", dtype=torch.float16):

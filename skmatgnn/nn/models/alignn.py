@@ -269,7 +269,9 @@ def _embed(
     basis, *maps = blocks
     last: Any = maps[-1]
     index = None
-    if n_real is None and is_layer_norm(last[1]) and use_blocks(x):
+    # distinct numbers have no gradient, which positions may ask for
+    alone = n_real is None and is_layer_norm(last[1]) and not x.requires_grad
+    if alone and use_blocks(x):
         x, index = distinct_rows(x)
     rows = basis(x)
     for block in maps:
