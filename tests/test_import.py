@@ -12,10 +12,13 @@ from pathlib import Path
 import skmatgnn
 
 ROOT = Path(skmatgnn.__file__).parent
+# imported by the first network that is computed on a CPU; Numba then looks for a folder
+# that keeps what it compiles
+COMPILED = {"skmatgnn.nn.ops._block_numba", "skmatgnn.nn.ops._numba_rows"}
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages([str(ROOT)], "skmatgnn.")
-    if not info.name.endswith("__main__")
+    if not info.name.endswith("__main__") and info.name not in COMPILED
 )
 PACKAGES = sorted(
     f"skmatgnn.{name}" for name in {*skmatgnn._MODULES, "cli", "pretrained", "utils"}

@@ -327,9 +327,7 @@ class DeepEnsembleClassifier(BaseDeepEnsemble, ClassifierMixin, BaseEstimator):
 
 def _packed_once(estimator: Any, X: Any) -> Any:
     """Make the graphs that all members would make; a pretrained one may set them."""
-    if isinstance(estimator, BaseGraphEstimator) and (
-        getattr(estimator, "pretrained", None) is None
-    ):
+    if _takes_graphs(estimator) and getattr(estimator, "pretrained", None) is None:
         estimator = clone(estimator)
         estimator._validate_params()  # noqa: SLF001
         return _graphs_of(estimator, X)
@@ -337,11 +335,20 @@ def _packed_once(estimator: Any, X: Any) -> Any:
 
 
 def _graphs_of(estimator: Any, X: Any) -> Any:
-    if not isinstance(estimator, BaseGraphEstimator):
+    if not _takes_graphs(estimator):
         return X
     reset = not hasattr(estimator, "net_")
     samples = estimator._ensure_samples(X)  # noqa: SLF001
     return estimator._to_graphs(samples, reset=reset)  # noqa: SLF001
+
+
+def _takes_graphs(estimator: Any) -> bool:
+    """Whether it is one of ours; a class made of one may take something else."""
+    from skmatgnn import estimators
+
+    kind = type(estimator)
+    ours = getattr(estimators, kind.__name__, None) is kind
+    return ours and isinstance(estimator, BaseGraphEstimator)
 
 
 def _fit_member(
