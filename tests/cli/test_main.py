@@ -30,7 +30,7 @@ def test_help__has_examples_and_exits_with_0(command, capsys):
     assert "examples:" in shown
     assert f"skmatgnn {command}" in shown
     if command in ("fit", "predict"):
-        assert "A forest (rf_magpie) is a pickle" in shown
+        assert "A forest (rf_magpie) is an archive of skops" in shown
 
 
 @pytest.mark.parametrize(
