@@ -17,6 +17,7 @@ from skmatgnn.errors import DownloadError, InvalidTypeError, InvalidValueError
 from skmatgnn.utils._optional import import_optional
 from skmatgnn.utils.elements import ATOMIC_NUMBERS
 from skmatgnn.utils.validation import describe
+from skmatgnn.utils.whole_file import write_whole
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
@@ -251,9 +252,7 @@ def _write(path: Path, answer: dict[str, Any]) -> None:
             (note, json.dumps(facts).encode()),
             (path, gzip.compress(rows, mtime=0)),
         ):
-            draft = target.with_name(f"{target.name}.{os.getpid()}.part")
-            draft.write_bytes(content)
-            draft.replace(target)
+            write_whole(target, content)
     except OSError as error:
         raise DownloadError(
             f"{path} could not be written ({error}). Make room, or choose another "

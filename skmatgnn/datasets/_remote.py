@@ -15,6 +15,7 @@ from skmatgnn.datasets._data_home import get_data_home
 from skmatgnn.datasets._download import Download, sha256_of
 from skmatgnn.errors import DownloadError, InvalidTypeError, InvalidValueError
 from skmatgnn.utils.validation import describe
+from skmatgnn.utils.whole_file import write_whole
 
 __all__ = ["Access", "RemoteFile", "catalogue", "fetch_file", "find_remote"]
 
@@ -232,9 +233,7 @@ def _write_pin(pin: Path, found: str, path: Path, *, known: str | None) -> None:
     """Fix the checksum of a file that nobody published one of, as sha256sum does."""
     if known is not None or _read_pin(pin) == found:
         return
-    draft = pin.with_name(pin.name + ".part")
     try:
-        draft.write_text(f"{found}  {path.name}\n", encoding="utf-8")
-        draft.replace(pin)
+        write_whole(pin, f"{found}  {path.name}\n".encode())
     except OSError as error:
         raise DownloadError(f"{pin} could not be written ({error}).") from error

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import secrets
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +12,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from skmatgnn.utils.whole_file import write_whole
+
 __all__ = ["KeptResults"]
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
-_OURS = re.compile(r"[0-9a-f]+\.npz|\.[0-9a-f]+\.[0-9a-f]+\.tmp")
+_OURS = re.compile(r"[0-9a-f]+\.npz|\.[0-9a-f]+(\.npz)?\.[0-9a-f]+\.tmp")
 
 
 class KeptResults:
@@ -85,16 +85,7 @@ class KeptResults:
         named: dict[str, Any] = {k: np.asarray(value) for k, value in arrays.items()}
         np.savez(buffer, **named)
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(key)
-        temporary = path.with_name(f".{key}.{secrets.token_hex(6)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(buffer.getvalue())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(self._path(key), buffer.getvalue())
 
     def clear(self) -> None:
         """Remove the results, and the folder if it holds nothing else."""
