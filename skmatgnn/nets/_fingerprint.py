@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 
 from skmatgnn.nets._callbacks import ProgressBar
 from skmatgnn.nets._split import HoldOut
+from skmatgnn.nn.ops import way_of_computing
 from skmatgnn.utils.digest import digest
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def fingerprint(net: GraphNet, dataset: DeviceDataset, n_devices: int) -> str:
     Returns
     -------
     str
-        Of the data, the weights, the settings of the net, the kind of device, and the
-        version of torch.
+        Of the data, the weights, the settings of the net, the kind of device, the
+        kernels, and the version of torch.
     """
     settings = {
         name: _plain(value)
@@ -51,6 +52,7 @@ def fingerprint(net: GraphNet, dataset: DeviceDataset, n_devices: int) -> str:
         _CODE_VERSION,
         str(torch.__version__),
         torch.device(net.device).type,
+        way_of_computing(),
         n_devices,
         settings,
         [_plain(c) for _, c in net.callbacks_ if not isinstance(c, ProgressBar)],

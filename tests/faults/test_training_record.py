@@ -188,6 +188,17 @@ def test_fit__other_data__starts_afresh(make_model, data, fit_until, tmp_path):
     assert len(list(tmp_path.iterdir())) == 6
 
 
+def test_fit__other_kernels__starts_afresh(
+    make_model, data, fit_until, tmp_path, monkeypatch
+):
+    model = make_model(checkpoint_dir=tmp_path)
+    fit_until(model, data, 3)
+    monkeypatch.setenv("SKMATGNN_KERNELS", "reference")
+    expected = make_model().fit(data.X, data.y)
+    assert_same(clone(model).fit(data.X, data.y), expected, data)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("idle", [{"verbose": True}, {"n_jobs": 2}])
 def test_fit__parameters_that_change_nothing__goes_on(
     make_model, data, fit_until, tmp_path, idle, capsys

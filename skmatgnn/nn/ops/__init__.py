@@ -9,7 +9,13 @@ cache. All of them can go through DGL's kernels instead.
 """
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
-from skmatgnn.nn.ops._choice import kernels, use_blocks, use_dgl, use_kernels
+from skmatgnn.nn.ops._choice import (
+    kernels,
+    use_blocks,
+    use_dgl,
+    use_kernels,
+    way_of_computing,
+)
 from skmatgnn.nn.ops._distinct import distinct_rows
 from skmatgnn.nn.ops._edge_gated import PackedMaps, edge_gated_update, pack_maps
 from skmatgnn.nn.ops._norm_silu import (
@@ -44,4 +50,5 @@ __all__ = [
     "use_blocks",
     "use_dgl",
     "use_kernels",
+    "way_of_computing",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "use_blocks",
     "use_dgl",
     "use_kernels",
+    "way_of_computing",
 ]
 
 CHOICES = ("auto", "blocked", "reference", "triton", "dgl")
@@ -183,6 +184,16 @@ def _numba_works() -> bool:
         )
         return False
     return True
+
+
+def way_of_computing() -> str:
+    """Name all on which the last digits of a result depend beside the device.
+
+    Returns
+    -------
+    str
+    """
+    return f"{_chosen()}, {'numba' if find_spec('numba') else 'torch'}"
 
 
 def use_dgl() -> bool:
