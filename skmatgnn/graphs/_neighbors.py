@@ -306,11 +306,9 @@ def _join(parts: list[Edges]) -> Edges:
     """Sort the edges of several parts by receiver."""
     if len(parts) == 1:
         return parts[0]
-    first = np.cumsum([0, *map(len, parts)])
+    first = np.cumsum([0, *map(len, parts[:-1])])
     receiver = torch.cat([part.receiver for part in parts])
-    reverse = torch.cat(
-        [p.reverse + int(f) for p, f in zip(parts, first, strict=False)]
-    )
+    reverse = torch.cat([p.reverse + int(f) for p, f in zip(parts, first, strict=True)])
     order = receiver.argsort(stable=True)
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
