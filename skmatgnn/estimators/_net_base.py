@@ -33,11 +33,13 @@ from skmatgnn.nets import (
     OneCycle,
     ProgressBar,
 )
+from skmatgnn.nets._adamw import OneLaunchAdamW
 from skmatgnn.nets._data_parallel import train
 from skmatgnn.nets._fine_tuning import STRATEGIES
 from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.nets._training_record import TrainingRecord, require_writable
+from skmatgnn.nn.ops._trials import trial
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
 from skmatgnn.utils.validation import (
@@ -344,6 +346,8 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         }
         if device.startswith("cuda") and "optimizer" not in (self.net_params or {}):
             arguments["optimizer__fused"] = True  # AdamW has it, others may not
+            if trial("adamw"):
+                arguments["optimizer"] = OneLaunchAdamW
         net = GraphNet(self._module, **{**arguments, **(self.net_params or {})})
         # torch draws weights from the global generator before ours replaces them
         with kept_generator():

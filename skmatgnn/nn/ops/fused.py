@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
 from skmatgnn.nn.ops._norm_silu import is_layer_norm, normalise
+from skmatgnn.nn.ops._trials import trial
 from skmatgnn.nn.ops._triton_launch import Plan, run_backward, run_forward
+from skmatgnn.nn.ops._triton_through import add_product
 
 __all__ = ["fused_update", "outer_sum", "pack_maps", "stored_dtype"]
 
@@ -230,6 +232,8 @@ def _through(grad: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
     """Gradient by the input of a linear map, with what came around it."""
     if residual is None:
         return grad @ weight
+    if grad.dtype == torch.bfloat16 and trial("residual"):
+        return add_product(residual, grad, weight)
     if residual.dtype != grad.dtype:
         return residual + grad @ weight
     return torch.addmm(residual, grad, weight)
