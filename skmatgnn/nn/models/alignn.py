@@ -23,6 +23,7 @@ from skmatgnn.nn.ops import (
     PackedMaps,
     distinct_rows,
     is_layer_norm,
+    nearest_rows,
     pack_maps,
     segment_mean,
     use_blocks,
@@ -237,7 +238,8 @@ class ALIGNN(nn.Module):
         if self.alignn_layers:
             cosines = bond_cosines(batch.displacement, batch.triplets)
             n_real = batch.triplets.n_real_edges
-            angles, of_angles = _embed(self.angle_embedding, cosines, n_real)
+            bounds = (-1.0, 1.0)
+            angles, of_angles = _embed(self.angle_embedding, cosines, n_real, bounds)
             indices = (index, of_angles)
             for layer in self.alignn_layers:
                 pair = (next(packed), next(packed))
@@ -263,16 +265,24 @@ class ALIGNN(nn.Module):
 
 
 def _embed(
-    blocks: nn.Sequential, x: Tensor, n_real: Tensor | None
+    blocks: nn.Sequential,
+    x: Tensor,
+    n_real: Tensor | None,
+    bounds: tuple[float, float] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Embed numbers; where blocks compute, each of equal ones only once."""
+    """Embed numbers; where blocks compute, each of equal ones only once.
+
+    Numbers between bounds may be rounded to a grid on the GPU.
+    """
     basis, *maps = blocks
     last: Any = maps[-1]
     index = None
     # distinct numbers have no gradient, which positions may ask for
-    alone = n_real is None and is_layer_norm(last[1]) and not x.requires_grad
-    if alone and use_blocks(x):
+    alone = is_layer_norm(last[1]) and not x.requires_grad
+    if alone and n_real is None and use_blocks(x):
         x, index = distinct_rows(x)
+    elif alone and bounds is not None:
+        x, index = nearest_rows(x, *bounds)
     rows = basis(x)
     for block in maps:
         rows = block(rows, n_real)

@@ -16,7 +16,7 @@ from skmatgnn.nn.ops._choice import (
     use_kernels,
     way_of_computing,
 )
-from skmatgnn.nn.ops._distinct import distinct_rows
+from skmatgnn.nn.ops._distinct import distinct_rows, nearest_rows
 from skmatgnn.nn.ops._edge_gated import PackedMaps, edge_gated_update, pack_maps
 from skmatgnn.nn.ops._norm_silu import (
     is_layer_norm,
@@ -42,6 +42,7 @@ __all__ = [
     "is_layer_norm",
     "kernels",
     "linear_norm_silu",
+    "nearest_rows",
     "norm_silu",
     "normalise",
     "pack_maps",

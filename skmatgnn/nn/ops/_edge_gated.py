@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -118,15 +117,16 @@ def edge_gated_update(
     if use_kernels(edge_map.weight, nodes.shape[1]):
         from skmatgnn.nn.ops.fused import fused_update
 
-        compute: Any = partial(fused_update, packed=packed)
-    elif use_dgl():
+        return fused_update(
+            nodes, edges, graph, packed=packed, index=index, **options
+        )
+    compute: Any = _reference_update
+    if use_dgl():
         from skmatgnn.nn.ops._dgl_ops import edge_gated_update as compute
     elif _fits_blocks(graph) and use_blocks(nodes):
         from skmatgnn.nn.ops.blocked import blocked_update
 
         return blocked_update(nodes, edges, graph, index=index, **options)
-    else:
-        compute = _reference_update
     if index is None:
         return compute(nodes, edges, graph, **options)
     every = edges.index_select(0, index)

@@ -91,6 +91,7 @@ def sender_kernel(
     ptr,
     by_sender,
     receiver,
+    index,
     edge_weight,
     edge_bias,
     moments,
@@ -109,6 +110,7 @@ def sender_kernel(
     NORM: tl.constexpr,
     EDGES: tl.constexpr,
     MESSAGES: tl.constexpr,
+    INDEXED: tl.constexpr,
 ):
     """Gradients by logits, and by the gate and the message that each sender sends.
 
@@ -131,6 +133,7 @@ def sender_kernel(
             both,
             by_sender,
             receiver,
+            index,
             moments,
             ratio,
             scaled,
@@ -151,6 +154,7 @@ def sender_kernel(
             NORM,
             EDGES,
             MESSAGES,
+            INDEXED,
         )
         of_all += by_gate
         out = grad_both + node * 4 * D + cols
@@ -170,6 +174,7 @@ def _sent(
     both,
     by_sender,
     receiver,
+    index,
     moments,
     ratio,
     scaled,
@@ -190,6 +195,7 @@ def _sent(
     NORM: tl.constexpr,
     EDGES: tl.constexpr,
     MESSAGES: tl.constexpr,
+    INDEXED: tl.constexpr,
 ):
     """Gradients by the logits of the edges from one node, and sums over them."""
     cols = tl.arange(0, BLOCK_D)[None, :]
@@ -199,10 +205,15 @@ def _sent(
     row = begin + tl.arange(0, BLOCK_E)[:, None]
     edge = tl.load(by_sender + row, mask=row < end, other=0)
     target = tl.load(receiver + edge, mask=row < end, other=0)
+    if INDEXED:
+        place = tl.load(index + edge, mask=row < end, other=0)
     for _ in range(begin, end, BLOCK_E):
         mask = (row < end) & keep
         own = edge * D + cols
-        logits = load_raw(mapped, own, mask)
+        if INDEXED:
+            logits = load_raw(mapped, place * D + cols, mask)
+        else:
+            logits = load_raw(mapped, own, mask)
         if EDGES:
             outer = load_raw(grad_edges, own, mask)
         gate_i = load_raw(both + 2 * D, target * (4 * D) + cols, mask)
@@ -214,6 +225,8 @@ def _sent(
         row += BLOCK_E  # what the next edges are is read while these are computed
         edge = tl.load(by_sender + row, mask=row < end, other=0)
         target = tl.load(receiver + edge, mask=row < end, other=0)
+        if INDEXED:
+            place = tl.load(index + edge, mask=row < end, other=0)
 
         # in the order of the forward pass, of which the moments are
         logits = logits.to(tl.float32) + gate_j + gate_i.to(tl.float32)

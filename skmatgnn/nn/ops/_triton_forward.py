@@ -28,6 +28,7 @@ def forward_kernel(
     both,
     ptr,
     sender,
+    index,
     node_weight,
     node_bias,
     edge_weight,
@@ -50,11 +51,13 @@ def forward_kernel(
     MESSAGES: tl.constexpr,
     CONSECUTIVE: tl.constexpr,
     SAVE: tl.constexpr,
+    INDEXED: tl.constexpr,
 ):
     """Update a node and the edges into it.
 
     ``both`` holds four rows a node: the gate and the message that it sends, its own
-    gate and its own update.
+    gate and its own update. If INDEXED, ``edges`` and ``mapped`` are rows of which
+    ``index`` says which each edge reads.
 
     Without NORM, what is written is the input of the norms: update and logits. The
     backward pass reads the ratio of each node's sums, the inverse of the lower one,
@@ -74,21 +77,31 @@ def forward_kernel(
     denominator = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
     row = tl.arange(0, BLOCK_E)[:, None]
     source = load_sources(sender + begin, row, row < degree, CONSECUTIVE)
+    if INDEXED:
+        place = tl.load(index + begin + row, mask=row < degree, other=0)
     for _ in range(0, degree, BLOCK_E):
         inside = row < degree
         mask = inside & keep
         own = row * D + cols
         gathered = source * (4 * D) + cols
-        logits = load_raw(mapped + begin * D, own, mask)
+        if INDEXED:
+            logits = load_raw(mapped, place * D + cols, mask)
+        else:
+            logits = load_raw(mapped + begin * D, own, mask)
         sent = load_raw(both, gathered, mask)
         message = load_tile(both + D, gathered, mask)
         if EDGES and NORM:
-            residual = load_raw(edges + begin * D, own, mask)
+            if INDEXED:
+                residual = load_raw(edges, place * D + cols, mask)
+            else:
+                residual = load_raw(edges + begin * D, own, mask)
         edge = begin + row
         row += BLOCK_E  # what the next senders are is read while these are used
         source = next_sources(
             source, sender + begin, row, row < degree, BLOCK_E, CONSECUTIVE
         )
+        if INDEXED:
+            place = tl.load(index + begin + row, mask=row < degree, other=0)
 
         logits = logits.to(tl.float32) + sent.to(tl.float32) + gate_i
         if MESSAGES:

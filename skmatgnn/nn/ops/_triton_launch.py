@@ -74,6 +74,8 @@ class Plan:
         Weight and bias of the maps of nodes, then of edges.
     node_eps, edge_eps : float
         Of the norms.
+    index : Tensor of shape (n_edges,), optional
+        Row that each edge reads, where there is not one for each.
     """
 
     graph: Adjacency
@@ -85,6 +87,7 @@ class Plan:
     packed: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
     node_eps: float = 0.0
     edge_eps: float = 0.0
+    index: Tensor | None = None
 
 
 def run_forward(
@@ -101,7 +104,7 @@ def run_forward(
     ----------
     plan : Plan
     nodes : Tensor of shape (n_nodes, d)
-    edges, mapped : Tensor of shape (n_edges, d)
+    edges, mapped : Tensor of shape (n_edges, d), or (n_rows, d) with an index
     both : Tensor of shape (n_nodes, 4 d)
     affine : tuple of 4 Tensor or None
         Weight and bias of the norms of nodes and edges.
@@ -116,11 +119,11 @@ def run_forward(
     """
     graph, (n, dim) = plan.graph, nodes.shape
     new_nodes = torch.empty_like(nodes if plan.norm else nodes.to(mapped.dtype))
-    new_edges = torch.empty_like(mapped) if plan.update_edges else None
+    new_edges = _empty_edges(plan, mapped) if plan.update_edges else None
     ratio, inverse = (both.new_empty(n, dim) if plan.save else None for _ in "ri")
     moments = None
     if plan.save and plan.norm and plan.update_edges:
-        moments = both.new_empty(len(mapped), 2, dtype=torch.float32)
+        moments = both.new_empty(graph.n_edges, 2, dtype=torch.float32)
     if n:
         with torch.cuda.device_of(mapped):
             forward_kernel[(n,)](
@@ -130,6 +133,7 @@ def run_forward(
                 both,
                 graph.receiver_ptr,
                 graph.sender,
+                plan.index,
                 *affine,
                 new_nodes,
                 new_edges,
@@ -147,6 +151,7 @@ def run_forward(
                 MESSAGES=plan.edge_messages,
                 CONSECUTIVE=graph.consecutive_senders,
                 SAVE=plan.save,
+                INDEXED=plan.index is not None,
             )
     return new_nodes, new_edges, ratio, inverse, moments
 
@@ -164,7 +169,7 @@ def run_backward(
     Parameters
     ----------
     plan : Plan
-    mapped : Tensor of shape (n_edges, d)
+    mapped : Tensor of shape (n_edges, d), or (n_rows, d) with an index
     both : Tensor of shape (n_nodes, 4 d)
     rest : list of 7 Tensor or None
         Ratio, inverse and moments, then weights and biases of the norms.
@@ -191,7 +196,7 @@ def run_backward(
         (node_programs * kinds[0] + programs * kinds[1]) * dim, dtype=torch.float32
     )
     by_edge = partial[node_programs * kinds[0] * dim :]
-    grad_mapped, grad_both = torch.empty_like(mapped), torch.empty_like(both)
+    grad_mapped, grad_both = _empty_edges(plan, mapped), torch.empty_like(both)
     ratio, inverse, moments, *affine = rest
     scaled, graph = torch.empty_like(ratio), plan.graph
     sums = partial.new_zeros(9, dim) if not n else partial.new_empty(9, dim)
@@ -203,11 +208,12 @@ def run_backward(
                 FAST=fast(both.dtype), NORM=plan.norm,
             )  # fmt: skip
             sender_kernel[(programs,)](
-                mapped, both, graph.sender_ptr, graph.by_sender, graph.receiver,
+                mapped, both, graph.sender_ptr, graph.by_sender, graph.receiver, plan.index,
                 *affine[2:], moments, ratio, scaled, grad_edges, grad_mapped,
                 grad_both, by_edge, n, graph.n_edges, **launch,
                 FAST=fast(both.dtype), NORM=plan.norm,
                 EDGES=grad_edges is not None, MESSAGES=plan.edge_messages,
+                INDEXED=plan.index is not None,
             )  # fmt: skip
             receiver_kernel[(n,)](
                 graph.receiver_ptr, grad_mapped, grad_both, **_launch(dim, "receiver")
@@ -229,6 +235,12 @@ def run_backward(
     if plan.norm:
         found = (sums[5], sums[6], *(sums[7:] if with_norms else (None, None)))
     return grad_mapped, grad_both, by_bias, found
+
+
+def _empty_edges(plan: Plan, mapped: Tensor) -> Tensor:
+    if plan.index is None:
+        return torch.empty_like(mapped)
+    return mapped.new_empty(plan.graph.n_edges, mapped.shape[1])
 
 
 def fast(dtype: torch.dtype) -> bool:

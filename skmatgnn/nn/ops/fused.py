@@ -15,6 +15,7 @@ from skmatgnn.nn.ops._adjacency import Adjacency
 from skmatgnn.nn.ops._norm_silu import is_layer_norm, normalise
 from skmatgnn.nn.ops._trials import trial
 from skmatgnn.nn.ops._triton_launch import Plan, run_backward, run_forward
+from skmatgnn.nn.ops._triton_table import sums_by_row
 from skmatgnn.nn.ops._triton_through import add_product
 
 __all__ = ["fused_update", "outer_sum", "pack_maps", "stored_dtype"]
@@ -36,6 +37,7 @@ def fused_update(
     eps: float,
     edge_messages: bool,
     packed: tuple[Tensor, Tensor, Tensor, Tensor] | None = None,
+    index: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what :func:`~skmatgnn.nn.ops.edge_gated_update` says, in fused kernels.
 
@@ -53,6 +55,8 @@ def fused_update(
     edge_messages : bool
     packed : tuple of 4 Tensor, optional
         Of :func:`pack_maps`, if it was called for all convolutions of a network.
+    index : Tensor of shape (n_edges,), optional
+        Row of ``edges`` that each edge reads, where many are alike.
 
     Returns
     -------
@@ -61,6 +65,8 @@ def fused_update(
     inside = is_layer_norm(node_norm) and (
         edge_norm is None or is_layer_norm(edge_norm)
     )
+    if index is not None and not inside and edge_norm is not None:
+        edges, index = edges.index_select(0, index), None
     plan = Plan(
         graph,
         eps,
@@ -71,6 +77,7 @@ def fused_update(
         packed=packed,
         node_eps=node_norm.eps if is_layer_norm(node_norm) else 0.0,
         edge_eps=edge_norm.eps if is_layer_norm(edge_norm) else 0.0,
+        index=index,
     )
     stored = edges.to(stored_dtype(nodes))
     maps = (sender_map, receiver_map, edge_map)
@@ -156,7 +163,10 @@ class _EdgeGated(Function):
         grad_mapped, grad_both, by_bias, grad_affine = run_backward(
             plan, mapped, both, rest, grad_nodes, grad_edges
         )
-        residual = grad_nodes if plan.norm else None
+        residual, around = (grad_nodes, grad_edges) if plan.norm else (None, None)
+        if plan.index is not None and (needs[2] or by_edges):
+            rows = (grad_mapped, around)
+            grad_mapped, around = sums_by_row(plan.index, len(edges), rows)
         by_node: tuple[Tensor | None, ...] = (None, None)
         by_edge, dtype = None, ctx.weight_dtype
         if needs[0] or needs[1]:
@@ -167,9 +177,7 @@ class _EdgeGated(Function):
         return (
             None,
             _through(grad_both, node_weight, residual) if by_nodes else None,
-            _through(grad_mapped, edge_weight, grad_edges if plan.norm else None)
-            if by_edges
-            else None,
+            _through(grad_mapped, edge_weight, around) if by_edges else None,
             *(x if needed else None for x, needed in zip(by_maps, needs, strict=True)),
         )
 
