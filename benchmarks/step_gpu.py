@@ -2,6 +2,7 @@
 
     python benchmarks/step_gpu.py [--json FILE] [--sizes 64x30 ...] [--profile]
         [--precisions float32 tf32 bfloat16] [--paths plain fused] [--peer FOLDER]
+    python benchmarks/step_gpu.py --trials none adamw residual table all
 
 A step is forward, backward and AdamW of 4+4 layers of width 256, with layer norm, on
 so many crystals of so many atoms; every atom has 12 neighbours and all angles are
@@ -11,6 +12,10 @@ update of bonds and angles, forward and backward, with the fraction of the bandw
 a large copy at which it moves the bytes that the fused path reads and writes (the
 plain one moves more). Medians of CUDA events; memory is the allocator's peak beyond
 the model and the batch.
+
+With --trials, replayed steps of the fused path in bfloat16 are timed with each setting
+of SKMATGNN_TRIALS in turn, in several rounds, and the gradients of each are compared
+with the first setting's: what is replayed, what follows it, and both.
 
 The peer is the pure-torch model of the alignn package in FOLDER (with its
 dependencies), eager, on the same graphs, in float32, tf32 and bfloat16.
@@ -33,10 +38,12 @@ from pymatgen.core import Lattice, Structure
 from step_cpu import SIZES, peer_data
 
 from skmatgnn.graphs import GraphBatch, StructureToGraph
+from skmatgnn.nets._adamw import OneLaunchAdamW
 from skmatgnn.nets._precision import numerics
 from skmatgnn.nn import ALIGNN
 from skmatgnn.nn.layers import EdgeGatedConv
 from skmatgnn.nn.ops import kernels
+from skmatgnn.nn.ops._trials import VARIABLE, trial
 
 DEVICE = "cuda"
 NEIGHBORS = 12
@@ -138,9 +145,14 @@ def time_both_ways(function, finish, repeats):
 
 
 def make_step(batch, precision):
+    return build_step(batch, precision)[1:]
+
+
+def build_step(batch, precision):
     torch.manual_seed(0)
     model = ALIGNN(torch.randn(101, 92), **SIZES["paper"][0]).to(DEVICE).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    kind = OneLaunchAdamW if trial("adamw") else torch.optim.AdamW
+    optimizer = kind(model.parameters(), lr=1e-4, fused=True)
 
     def compute():
         optimizer.zero_grad()
@@ -148,7 +160,7 @@ def make_step(batch, precision):
             loss = model(batch).abs().mean()
             loss.backward()
 
-    return compute, optimizer.step
+    return model, compute, optimizer.step
 
 
 def make_layer(batch, precision):
@@ -276,6 +288,57 @@ def run(size, precision, options, bandwidth):
     return row
 
 
+def capture_trial(batch, name):
+    """A replayed step with a setting of the trials, its gradients and its updates."""
+    os.environ[VARIABLE] = "" if name == "none" else name
+    model, compute, update = build_step(batch, "bfloat16")
+    compute()
+    found = [torch.cat([p.grad.flatten() for p in model.parameters()]).clone()]
+    before = torch.cat([p.detach().flatten() for p in model.parameters()])
+    for _ in range(3):  # with the same gradients
+        update()
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    found.append(after - before)
+    compute()
+    replay = replayed(compute)
+    return {
+        "step": lambda: (replay(), update()),
+        "replay": replay,
+        "update": update,
+    }, found
+
+
+def compare_trials(options):
+    rows = []
+    for size in options.sizes:
+        batch = make_batch(*map(int, size.split("x")), DEVICE)
+        with kernels("triton"):
+            captured = {name: capture_trial(batch, name) for name in options.trials}
+            seconds = {}
+            for _ in range(3):
+                for name, (parts, _) in captured.items():
+                    for part, function in parts.items():
+                        found = median_seconds(function, options.repeats)
+                        seconds.setdefault((name, part), []).append(found)
+        expected = captured[options.trials[0]][1]
+        for name, (parts, found) in captured.items():
+            errors = [
+                float((a - b).norm() / b.norm())
+                for a, b in zip(found, expected, strict=True)
+            ]
+            row = {"size": size, "trials": name}
+            row |= {"gradients": errors[0], "updates": errors[1]}
+            row |= {part: statistics.median(seconds[name, part]) for part in parts}
+            rows.append(row)
+            print(
+                f"{size} {name:24}",
+                *(f"{part} {1e3 * row[part]:.3f} ms" for part in parts),
+                f"gradients off by {errors[0]:.1e}, three updates by {errors[1]:.1e}",
+                flush=True,
+            )
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     sizes = ("64x10", "64x30", "16x10")
@@ -286,6 +349,7 @@ def main():
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=[*PATHS])
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--trials", nargs="+", metavar="NAMES")
     parser.add_argument("--peer", metavar="FOLDER")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
@@ -293,6 +357,11 @@ def main():
         parser.error("--peer needs --paths fused")
     if not torch.cuda.is_available():
         sys.exit("step_gpu.py needs a CUDA device; torch sees none.")
+    if options.trials:
+        rows = compare_trials(options)
+        if options.json:
+            Path(options.json).write_text(json.dumps(rows, indent=2))
+        return
     bandwidth = copy_bandwidth()
     device = torch.cuda.get_device_name()
     print(f"{device}, torch {torch.__version__}, copy {bandwidth / 1e12:.2f} TB/s")

@@ -65,11 +65,13 @@ class OneLaunchAdamW(torch.optim.AdamW):
     def _arrays(self, group: dict[str, Any]) -> list[tuple[Tensor, ...]] | None:
         """Parameter, gradient, means and number of steps; None if torch is to do it."""
         options = ("amsgrad", "maximize", "capturable", "differentiable")
-        unusual = any(group[name] for name in options) or isinstance(group["lr"], Tensor)
+        unusual = any(group[name] for name in options) or isinstance(
+            group["lr"], Tensor
+        )
         scaled = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         if unusual or scaled != (None, None) or not _has_kernel(group["params"]):
             return None
-        found = []
+        found: list[tuple[Tensor, ...]] = []
         for parameter in group["params"]:
             grad, state = parameter.grad, self.state[parameter]
             if grad is None:
@@ -86,7 +88,7 @@ class OneLaunchAdamW(torch.optim.AdamW):
     def _update(self, group: dict[str, Any], arrays: list[tuple[Tensor, ...]]) -> None:
         from skmatgnn.nn.ops._triton_adamw import adamw_kernel
 
-        torch._foreach_add_([parts[4] for parts in arrays], 1.0)  # noqa: SLF001
+        torch._foreach_add_([parts[4] for parts in arrays], 1.0)
         table, chunks, aligned = self._table(arrays)
         (beta, square_beta), lr = group["betas"], group["lr"]
         with torch.cuda.device_of(table):

@@ -33,10 +33,8 @@ def distinct_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     return block_kernels().distinct(x.detach().contiguous())
 
 
-def nearest_rows(
-    x: Tensor, start: float, stop: float
-) -> tuple[Tensor, Tensor | None]:
-    """Round numbers to a fine grid, if that is tried, kernels compute and many share it.
+def nearest_rows(x: Tensor, start: float, stop: float) -> tuple[Tensor, Tensor | None]:
+    """Round numbers to a fine grid, if that is tried and many are on each value.
 
     What follows from the number alone is then computed once for each value of the grid.
     Only where autocast rounds what follows to bfloat16 anyway, to fewer digits.
@@ -59,6 +57,6 @@ def nearest_rows(
         return x, None
     if torch.get_autocast_dtype(kind) != torch.bfloat16 or not use_kernels(x, 1):
         return x, None
-    from skmatgnn.nn.ops._triton_table import nearest
+    from skmatgnn.nn.ops._table import nearest
 
     return nearest(x, start, stop, n)

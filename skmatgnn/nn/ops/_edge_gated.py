@@ -117,9 +117,7 @@ def edge_gated_update(
     if use_kernels(edge_map.weight, nodes.shape[1]):
         from skmatgnn.nn.ops.fused import fused_update
 
-        return fused_update(
-            nodes, edges, graph, packed=packed, index=index, **options
-        )
+        return fused_update(nodes, edges, graph, packed=packed, index=index, **options)
     compute: Any = _reference_update
     if use_dgl():
         from skmatgnn.nn.ops._dgl_ops import edge_gated_update as compute

@@ -21,7 +21,7 @@ def trial(name: str) -> int:
     ----------
     name : str
         One of ``TRIALS``. The environment variable ``SKMATGNN_TRIALS`` names those
-        that are on, as ``adamw,table=4096``.
+        that are on, as ``adamw,table=4096``, or ``all``.
 
     Returns
     -------
@@ -30,6 +30,6 @@ def trial(name: str) -> int:
     """
     for entry in os.environ.get(VARIABLE, "").split(","):
         found, _, number = entry.strip().partition("=")
-        if found == name:
+        if found in (name, "all"):
             return int(number) if number else TRIALS[name]
     return 0

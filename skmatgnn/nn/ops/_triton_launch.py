@@ -208,9 +208,9 @@ def run_backward(
                 FAST=fast(both.dtype), NORM=plan.norm,
             )  # fmt: skip
             sender_kernel[(programs,)](
-                mapped, both, graph.sender_ptr, graph.by_sender, graph.receiver, plan.index,
-                *affine[2:], moments, ratio, scaled, grad_edges, grad_mapped,
-                grad_both, by_edge, n, graph.n_edges, **launch,
+                mapped, both, graph.sender_ptr, graph.by_sender, graph.receiver,
+                plan.index, *affine[2:], moments, ratio, scaled, grad_edges,
+                grad_mapped, grad_both, by_edge, n, graph.n_edges, **launch,
                 FAST=fast(both.dtype), NORM=plan.norm,
                 EDGES=grad_edges is not None, MESSAGES=plan.edge_messages,
                 INDEXED=plan.index is not None,

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
 from skmatgnn.nn.ops._norm_silu import is_layer_norm, normalise
+from skmatgnn.nn.ops._table import sums_by_row
+from skmatgnn.nn.ops._through import add_product
 from skmatgnn.nn.ops._trials import trial
 from skmatgnn.nn.ops._triton_launch import Plan, run_backward, run_forward
-from skmatgnn.nn.ops._triton_table import sums_by_row
-from skmatgnn.nn.ops._triton_through import add_product
 
 __all__ = ["fused_update", "outer_sum", "pack_maps", "stored_dtype"]
 

@@ -1,0 +1,88 @@
+"""Sums over the edges that read the same row of a table, without atomics.
+
+Edges are sorted by their row, and shared out evenly: a row that many read is summed by
+several programs, of which each writes its part.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+from torch import Tensor
+
+from skmatgnn.nn.ops._triton_table import join_kernel, share_kernel
+
+__all__ = ["nearest", "sums_by_row"]
+
+# constants, since sums depend on them in the last digits
+SHARE = 64  # edges a program
+TILE = 1024  # numbers that a warp holds of them at once
+JOINED = 16  # parts that are joined at once
+MAX_SHORT = torch.iinfo(torch.int16).max
+
+
+def nearest(x: Tensor, start: float, stop: float, n: int) -> tuple[Tensor, Tensor]:
+    """Find the nearest of equally spaced values.
+
+    Parameters
+    ----------
+    x : Tensor of shape (m,)
+        From start to stop.
+    start, stop : float
+    n : int
+        Number of steps between them.
+
+    Returns
+    -------
+    values : Tensor of shape (n + 1,)
+    index : Tensor of shape (m,), int32
+    """
+    values = torch.linspace(start, stop, n + 1, device=x.device, dtype=x.dtype)
+    steps = n / (stop - start)
+    # what is no number becomes some row, as nothing may be read beside the table
+    place = x.mul(steps).add_(0.5 - start * steps).to(torch.int32)
+    return values, place.clamp_(0, n)
+
+
+def sums_by_row(
+    index: Tensor, n_rows: int, arrays: tuple[Tensor, Tensor | None]
+) -> tuple[Tensor, Tensor | None]:
+    """Sum edges by the row that they read.
+
+    Parameters
+    ----------
+    index : Tensor of shape (n_edges,)
+    n_rows : int
+    arrays : tuple of Tensor of shape (n_edges, d), and another or None
+
+    Returns
+    -------
+    tuple of Tensor of shape (n_rows, d), and another or None
+        In the formats of the arrays.
+    """
+    first, second = (None if x is None else x.contiguous() for x in arrays)
+    n, dim = arrays[0].shape
+    sums = arrays[0].new_zeros if not n else arrays[0].new_empty
+    out = sums(n_rows, dim)
+    other = None if second is None else sums(n_rows, dim, dtype=second.dtype)
+    if not n:
+        return out, other
+    keys = index.to(torch.int16) if n_rows <= MAX_SHORT else index
+    keys, order = torch.sort(keys, stable=True)
+    every = torch.arange(n_rows + 1, device=keys.device, dtype=keys.dtype)
+    ptr = torch.searchsorted(keys, every)
+    programs = triton.cdiv(n, SHARE)
+    # a program's parts of the row of its first edge, and of that of its last
+    partial = out.new_empty(programs, 2, 2, dim, dtype=torch.float32)
+    block_d = max(16, triton.next_power_of_2(dim))
+    launch = {"D": dim, "BLOCK_D": block_d, "SHARE": SHARE, "TWO": second is not None}
+    launch |= {"enable_fp_fusion": True}
+    with torch.cuda.device_of(out):
+        share_kernel[(programs,)](
+            first, second, keys, order, ptr, out, other, partial, n, **launch,
+            BLOCK_E=max(1, min(16, TILE // block_d)), num_warps=1,
+        )  # fmt: skip
+        join_kernel[(n_rows,)](
+            ptr, out, other, partial, **launch, BLOCK_E=JOINED, num_warps=4
+        )
+    return out, other

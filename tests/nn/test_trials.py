@@ -1,0 +1,248 @@
+"""What may become the faster way on the GPU, against float64.
+
+Where there is no CUDA device, the tests run in a process of their own, in which
+Triton interprets the kernels: that has to be decided before Triton is imported.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from skmatgnn.graphs import DeviceGraphs
+from skmatgnn.nets._adamw import OneLaunchAdamW
+from skmatgnn.nn.ops import _distinct, kernels
+from skmatgnn.nn.ops._trials import VARIABLE, trial
+from skmatgnn.utils.capacity import Capacity
+from tests.nn.test_fused_ops import (
+    TOLERANCE,
+    make_alignn,
+    make_case,
+    make_graphs,
+    relative_errors,
+)
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+HAS_TRITON = find_spec("triton") is not None
+DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
+
+kernel_test = pytest.mark.skipif(
+    not (HAS_TRITON and (INTERPRETED or DEVICE == "cuda")),
+    reason="needs Triton and a CUDA device, or TRITON_INTERPRET=1",
+)
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
+@pytest.mark.skipif(INTERPRETED, reason="this is the process that interprets")
+def test_trials__interpreted_in_a_process_of_their_own__pass_the_tests_below():
+    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    plugins = ["-p", "no:randomly", "-p", "no:benchmark"]
+    result = subprocess.run(  # noqa: S603 - our own interpreter
+        [*command, *plugins, "-rs", __file__],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+
+
+def test_trial__variable__turns_on_what_it_names(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert not trial("adamw")
+    monkeypatch.setenv(VARIABLE, "adamw, table=7")
+    assert [trial(name) for name in ("adamw", "table", "residual")] == [1, 7, 0]
+    monkeypatch.setenv(VARIABLE, "all")
+    assert trial("residual")
+    assert trial("table") == 8192
+
+
+@kernel_test
+@pytest.mark.parametrize("few", [0, 10**9])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("n", "depth", "dim"), [(140, 64, 256), (70, 28, 7), (1, 16, 16), (0, 4, 4)]
+)
+def test_add_product__rows__equal_float64(n, depth, dim, dtype, few, monkeypatch):
+    from skmatgnn.nn.ops import _through
+
+    monkeypatch.setattr(_through, "FEW", few)
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((n, dim), (n, depth), (depth, dim))
+    rows = [torch.randn(shape, generator=generator).bfloat16() for shape in shapes]
+    residual, grad, weight = (x.to(DEVICE) for x in rows)
+    found = _through.add_product(residual.to(dtype), grad, weight)
+    assert found.dtype == dtype
+    expected = residual.double() + grad.double() @ weight.double()
+    error = (found.double() - expected).norm()
+    assert error <= TOLERANCE[dtype] * expected.norm()
+
+
+@kernel_test
+@pytest.mark.parametrize(
+    ("n", "n_rows", "dim"), [(0, 3, 7), (1, 1, 16), (70, 7, 16), (90, 20, 5)]
+)
+@pytest.mark.parametrize("two", [False, True])
+def test_sums_by_row__rows_of_all_lengths__equal_float64(
+    n, n_rows, dim, two, monkeypatch
+):
+    from skmatgnn.nn.ops import _table
+
+    monkeypatch.setattr(_table, "SHARE", 8)
+    generator = torch.Generator().manual_seed(0)
+    index = (torch.rand(n, generator=generator) ** 3 * n_rows).int()
+    index[::3] = n_rows - 1  # of which many programs have a part
+    arrays = [torch.randn(n, dim, generator=generator) for _ in range(1 + two)]
+    pair = tuple(x.to(DEVICE) for x in arrays) + (None,) * (1 - two)
+    found, again = (
+        _table.sums_by_row(index.to(DEVICE), n_rows, pair) for _ in range(2)
+    )
+    for x, y, z in zip(arrays, found, again, strict=False):
+        expected = torch.zeros(n_rows, dim, dtype=torch.float64)
+        expected.index_add_(0, index.long(), x.double())
+        torch.testing.assert_close(y.cpu().double(), expected, rtol=1e-5, atol=1e-5)
+        assert torch.equal(y, z)
+    assert two or found[1] is None
+
+
+def compute(case, choice, dtype, table, index, *, low=False):
+    """Outputs and gradients of a convolution whose edges read rows of a table."""
+    device = DEVICE if choice == "triton" else "cpu"
+    conv = case.conv.to(device, dtype)
+    conv.zero_grad()
+    nodes, table, *weights = (
+        x.to(device, dtype, copy=True) for x in (case.rows[0], table, *case.rows[2:])
+    )
+    nodes.requires_grad_()
+    table.requires_grad_()
+    graph, index = case.graph.to(device), index.to(device)
+    with kernels(choice), torch.autocast(device, torch.bfloat16, enabled=low):
+        outputs = conv(nodes, table, graph, None, index)
+    if conv.edge_norm is None:
+        assert outputs[1] is table
+        outputs = outputs[:1]
+    pairs = zip(outputs, weights, strict=False)
+    sum((y * w).sum() for y, w in pairs).backward()
+    grads = {name: value.grad for name, value in conv.named_parameters()}
+    grads |= {"nodes": nodes.grad, "table": table.grad}
+    found = dict(zip(("new_nodes", "new_edges"), outputs, strict=False)) | grads
+    return {name: value.detach().cpu() for name, value in found.items()}
+
+
+@kernel_test
+@pytest.mark.parametrize("update_edges", [False, True])
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+@pytest.mark.parametrize("consecutive", [False, True])
+def test_fused__edges_read_rows_of_a_table__equals_float64(
+    update_edges, norm, consecutive
+):
+    degrees = [0, 3, 9, 0, 5, 1, 7, 2, 0]
+    case = make_case(
+        degrees, 20, norm, consecutive=consecutive, update_edges=update_edges
+    )
+    case.conv.eval()
+    generator = torch.Generator().manual_seed(1)
+    table = torch.randn(6, 20, generator=generator)
+    index = torch.randint(0, 5, (case.graph.n_edges,), generator=generator)
+    expected = compute(case, "reference", torch.float64, table, index)
+    found, again = (
+        compute(case, "triton", torch.float32, table, index.int()) for _ in range(2)
+    )
+    errors = relative_errors(found, expected)
+    assert max(errors.values()) < TOLERANCE[torch.float32], errors
+    for name, value in found.items():
+        assert torch.equal(value, again[name]), name
+
+
+@kernel_test
+def test_trials__padded_alignn_in_bfloat16__equals_float64_to_its_digits(monkeypatch):
+    monkeypatch.setattr(_distinct, "MIN_ROWS", 0)
+    tables = []
+    nearest_rows = _distinct.nearest_rows
+
+    def observed(*args):
+        tables.append(nearest_rows(*args))
+        return tables[-1]
+
+    monkeypatch.setattr("skmatgnn.nn.models.alignn.nearest_rows", observed)
+    graphs, rows = make_graphs(), torch.tensor([1, 0, 1])
+    found = {}
+    for choice, dtype in (("reference", torch.float64), ("triton", torch.float32)):
+        low = choice == "triton"
+        monkeypatch.setenv(VARIABLE, "residual,table=40" if low else "")
+        model = make_alignn(DEVICE, dtype, n_alignn_layers=2, n_gcn_layers=1)
+        packed = DeviceGraphs(graphs, DEVICE, dtype=dtype)
+        batch = packed.take(rows.numpy())
+        if low:
+            sizes = packed.capacity(rows.numpy()).sizes()
+            capacity = Capacity(3, tuple((kind, n + 30) for kind, n in sizes.items()))
+            batch = packed.take_padded(rows.to(DEVICE), capacity)
+        with kernels(choice), torch.autocast(DEVICE, torch.bfloat16, enabled=low):
+            output = model(batch)[:3]
+        output.to(dtype).square().sum().backward()
+        grads = {n: p.grad.cpu() for n, p in model.named_parameters()}
+        found[choice] = {"new_nodes": output.detach().cpu(), **grads}
+    assert [len(x) for x, index in tables if index is not None] == [41]
+    errors = relative_errors(found["triton"], found["reference"])
+    assert max(errors.values()) < 5e-2, errors
+
+
+@kernel_test
+def test_adamw__steps__equal_float64_and_survive_a_copy_of_the_state():
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((3, 7), (2500,), (16, 64), (), (1,))
+    start = [torch.randn(shape, generator=generator) for shape in shapes]
+    kinds = ((OneLaunchAdamW, torch.float32), (torch.optim.AdamW, torch.float64))
+    parameters = [
+        [torch.nn.Parameter(x.to(DEVICE, dtype)) for x in start] for _, dtype in kinds
+    ]
+    options = {"weight_decay": 1e-2, "fused": DEVICE == "cuda"}
+    optimizers = [
+        kind(group, **options)
+        for (kind, _), group in zip(kinds, parameters, strict=True)
+    ]
+    with kernels("triton"):
+        for step in range(8):
+            for i, shape in enumerate(shapes):
+                grad = torch.randn(shape, generator=generator) / 10**step
+                for group in parameters:
+                    group[i].grad = grad.to(group[i])
+                    if (step, i) in ((3, 1), (4, 1), (0, 2)):  # frozen for a while
+                        group[i].grad = None
+            for optimizer in optimizers:
+                optimizer.param_groups[0]["lr"] = 1e-2 / (step + 1)
+                optimizer.step()
+            if step == 5:
+                file = io.BytesIO()
+                torch.save(optimizers[0].state_dict(), file)
+                file.seek(0)
+                optimizers[0].load_state_dict(torch.load(file, weights_only=True))
+    assert optimizers[0]._tables
+    for found, expected in zip(*parameters, strict=True):
+        close = {"rtol": 1e-5, "atol": 1e-6}
+        torch.testing.assert_close(found.double(), expected, **close)
+    steps = [
+        [float(o.state[p]["step"]) for p in group]
+        for o, group in zip(optimizers, parameters, strict=True)
+    ]
+    assert steps[0] == steps[1] == [8, 6, 7, 8, 8]
+
+
+def test_adamw__where_no_kernel_computes__equals_torch():
+    found, expected = (torch.nn.Parameter(torch.ones(5)) for _ in "ab")
+    for kind, x in ((OneLaunchAdamW, found), (torch.optim.AdamW, expected)):
+        optimizer = kind([x], lr=0.1)
+        for step in range(3):
+            x.grad = torch.arange(5.0) + step
+            optimizer.step()
+        assert not getattr(optimizer, "_tables", None)
+    assert torch.equal(found, expected)
