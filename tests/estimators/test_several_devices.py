@@ -180,9 +180,10 @@ def test_two_devices__ctrl_c__keeps_the_best_model(data, small, tmp_path, monkey
     assert all(process.poll() is not None for process in started)
 
 
-def test_more_devices_than_samples_in_a_batch__use_fewer(data, small, monkeypatch):
+def test_more_devices_than_samples__use_fewer_and_say_so(data, small, monkeypatch):
     started = note_processes(monkeypatch)
-    small.model(n_devices=8, batch_size=1).fit(data.X[:3], data.y[:3])
+    with pytest.warns(UserWarning, match=r"as few as 1 sample.* 1 device\(s\) train"):
+        small.model(n_devices=8, batch_size=1).fit(data.X[:3], data.y[:3])
     assert not started
 
 
