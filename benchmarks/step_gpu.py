@@ -293,7 +293,8 @@ def capture_trial(batch, name):
     os.environ[VARIABLE] = "" if name == "none" else name
     model, compute, update = build_step(batch, "bfloat16")
     compute()
-    found = [torch.cat([p.grad.flatten() for p in model.parameters()]).clone()]
+    used = [p for p in model.parameters() if p.grad is not None]
+    found = [torch.cat([p.grad.flatten() for p in used])]
     before = torch.cat([p.detach().flatten() for p in model.parameters()])
     for _ in range(3):  # with the same gradients
         update()
