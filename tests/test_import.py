@@ -158,7 +158,6 @@ def environment(home):
     paths = [str(ROOT.parent), *kept.get("PYTHONPATH", "").split(os.pathsep)]
     return kept | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "PYTHONPYCACHEPREFIX": str(home.parent / "bytecode"),
         "HOME": str(home),
         "TMPDIR": str(home),
         "OMP_NUM_THREADS": "1",
