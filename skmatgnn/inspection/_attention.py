@@ -9,9 +9,8 @@ import numpy as np
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.inspection._axes import new_axes, require_axes
-from skmatgnn.inspection._parity_input import require_count
 from skmatgnn.utils.elements import ELEMENT_SYMBOLS
-from skmatgnn.utils.validation import describe
+from skmatgnn.utils.validation import describe, require_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -242,7 +241,7 @@ class AttentionDisplay:
     def _matrices(self) -> list[FloatArray]:
         _require_attention(self.attention)
         for name in ("max_elements", "min_compositions"):
-            require_count(getattr(self, name), name)
+            require_count(name, getattr(self, name))
         if self.head is not None:
             n_heads = len(self.attention[0]["weights"])
             whole = isinstance(self.head, Integral) and not isinstance(self.head, bool)

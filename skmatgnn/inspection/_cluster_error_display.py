@@ -16,12 +16,16 @@ from skmatgnn.inspection._out_of_fold import predict_out_of_fold
 from skmatgnn.inspection._parity_input import (
     ensure_baseline,
     ensure_column,
-    require_count,
-    require_level,
 )
 from skmatgnn.inspection._representatives import cluster_representatives
 from skmatgnn.inspection._text import name_of
-from skmatgnn.utils.validation import describe, require_consistent_length
+from skmatgnn.utils.validation import (
+    describe,
+    require_consistent_length,
+    require_count,
+    require_fraction,
+    require_option,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -412,12 +416,9 @@ class ClusterErrorDisplay:
         return self._names.get(cluster, str(cluster))
 
     def _validate_options(self) -> None:
-        if self.metric not in _METRICS:
-            raise InvalidValueError(
-                f"metric must be one of {list(_METRICS)}; got {self.metric!r}."
-            )
-        require_count(self.n_resamples, "n_resamples")
-        require_level(self.confidence_level)
+        require_option("metric", self.metric, _METRICS)
+        require_count("n_resamples", self.n_resamples)
+        require_fraction("confidence_level", self.confidence_level)
 
 
 def _ensure_models(y_pred: Any) -> dict[str, FloatArray]:

@@ -13,11 +13,10 @@ from skmatgnn.inspection._map_clusters import Clusters, find_clusters
 from skmatgnn.inspection._parity_input import (
     ensure_column,
     ensure_limits,
-    require_count,
 )
 from skmatgnn.inspection._projection import ensure_points, project
 from skmatgnn.inspection._text import name_of
-from skmatgnn.utils.validation import describe, require_consistent_length
+from skmatgnn.utils.validation import describe, require_consistent_length, require_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -291,7 +290,7 @@ class EmbeddingMapDisplay:
         """
         from skmatgnn.inspection import _map_artists as artists
 
-        require_count(max_named, "max_named")
+        require_count("max_named", max_named)
         points = ensure_points(self.points)
         values = None if self.values is None else ensure_column(self.values, "values")
         require_consistent_length(

@@ -12,9 +12,9 @@ from skmatgnn.inspection._transfer_frames import (
     METRICS,
     SPREADS,
     require_frame,
-    require_option,
     spread_of,
 )
+from skmatgnn.utils.validation import require_option
 
 if TYPE_CHECKING:
     import pandas as pd

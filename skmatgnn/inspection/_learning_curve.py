@@ -11,7 +11,7 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.inspection._axes import new_axes, require_axes
 from skmatgnn.inspection._scoring_names import describe_scoring
 from skmatgnn.model_selection import BootstrapScores, bootstrap_score
-from skmatgnn.utils.validation import describe
+from skmatgnn.utils.validation import describe, require_option
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -261,10 +261,7 @@ class BootstrapLearningCurveDisplay:
             ("x_scale", x_scale, _SCALES),
             ("y_scale", y_scale, _SCALES),
         ):
-            if value not in allowed:
-                raise InvalidValueError(
-                    f"{name} must be one of {list(allowed)}; got {value!r}."
-                )
+            require_option(name, value, allowed)
         models = _ensure_models(self.scores)
         scorer = describe_scoring(self.scoring)
         self._collect(models, scorer.sign)

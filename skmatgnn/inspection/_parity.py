@@ -21,7 +21,7 @@ from skmatgnn.metrics import (
     masked_r2_score,
     scaled_mean_absolute_error,
 )
-from skmatgnn.utils.validation import require_consistent_length
+from skmatgnn.utils.validation import require_consistent_length, require_option
 from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
@@ -321,12 +321,9 @@ class ParityDisplay:
             If lengths differ, a value is no number, no pair without NaN is left, or
             ``limits`` are not a lower and a higher number.
         """
-        if kind not in _KINDS:
-            raise InvalidValueError(
-                f"kind must be one of {list(_KINDS)}; got {kind!r}."
-            )
         from skmatgnn.inspection import _parity_artists as artists
 
+        require_option("kind", kind, _KINDS)
         truth, predicted, std, groups, baseline = self._pairs()
         self._score(truth, predicted, baseline)
         if limits is None:

@@ -13,9 +13,9 @@ from skmatgnn.inspection._transfer_frames import (
     METRICS,
     SPREADS,
     require_frame,
-    require_option,
     spread_of,
 )
+from skmatgnn.utils.validation import require_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,7 +176,7 @@ class TransferMatrixDisplay:
         """
         from skmatgnn.inspection import _transfer_artists as artists
 
-        require_option("metric", self.metric, tuple(METRICS))
+        require_option("metric", self.metric, METRICS)
         require_option("spread", self.spread, SPREADS)
         frame = require_frame(self.frame, self.metric)
         sizes = sorted(frame["size"].unique().tolist())

@@ -12,8 +12,7 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.inspection._axes import new_axes, require_axes
 from skmatgnn.inspection._parity_input import ensure_column
 from skmatgnn.inspection._text import three_digits
-from skmatgnn.inspection._transfer_frames import require_option
-from skmatgnn.utils.validation import require_consistent_length
+from skmatgnn.utils.validation import require_consistent_length, require_option
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -216,7 +215,7 @@ class UncertaintyCalibrationDisplay:
         InvalidValueError
             If a standard deviation is negative, or the distribution is unknown.
         """
-        require_option("distribution", distribution, tuple(_DISTRIBUTIONS))
+        require_option("distribution", distribution, _DISTRIBUTIONS)
         center = ensure_column(y_pred, "y_pred")
         std = ensure_column(y_std, "y_std")
         require_consistent_length(y_true=y_true, y_pred=center, y_std=std)

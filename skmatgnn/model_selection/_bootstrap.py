@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,9 @@ from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
     require_consistent_length,
+    require_count,
+    require_fraction,
+    require_option,
 )
 
 if TYPE_CHECKING:
@@ -237,23 +239,11 @@ def _check_options(
     train_sizes: Sequence[float] | None,
     confidence_level: float,
 ) -> None:
-    for name, value, allowed in (
-        ("method", method, _METHODS),
-        ("interval", interval, _INTERVALS),
-    ):
-        if value not in allowed:
-            raise InvalidValueError(
-                f"{name} must be one of {list(allowed)}; got {value!r}."
-            )
-    whole = isinstance(n_resamples, Integral) and not isinstance(n_resamples, bool)
-    if n_resamples is not None and not (whole and n_resamples >= 1):
-        raise InvalidValueError(
-            f"n_resamples must be an integer of 1 or more; got {n_resamples!r}."
-        )
-    if not (isinstance(confidence_level, Real) and 0 < confidence_level < 1):
-        raise InvalidValueError(
-            f"confidence_level must be between 0 and 1; got {confidence_level!r}."
-        )
+    require_option("method", method, _METHODS)
+    require_option("interval", interval, _INTERVALS)
+    if n_resamples is not None:
+        require_count("n_resamples", n_resamples)
+    require_fraction("confidence_level", confidence_level)
     if method == "refit" and interval == "bca":
         raise InvalidValueError(
             "interval='bca' corrects the interval of one observed score, which "
