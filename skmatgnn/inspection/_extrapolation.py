@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from sklearn.utils import check_random_state
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
+from skmatgnn.inspection._axes import given_or_new_axes
 from skmatgnn.inspection._cluster_errors import resample_means
 from skmatgnn.utils.validation import (
     describe,
@@ -212,7 +212,7 @@ class ExtrapolationDisplay:
         require_option("x_scale", x_scale, _SCALES)
         require_option("y_scale", y_scale, _SCALES)
         self._collect()
-        self.ax_ = new_axes(6.2, 4.2) if ax is None else require_axes(ax)
+        self.ax_ = given_or_new_axes(ax, 6.2, 4.2)
         self.figure_ = self.ax_.figure
         self.lines_, self.bands_ = artists.draw_lines(self.ax_, self, line_kwargs)
         name = self.target_name if title is None else title

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
+from skmatgnn.inspection._axes import given_or_new_axes
 from skmatgnn.inspection._scoring_names import describe_scoring
 from skmatgnn.model_selection import BootstrapScores, bootstrap_score
 from skmatgnn.utils.validation import describe, require_option
@@ -271,7 +271,7 @@ class BootstrapLearningCurveDisplay:
                 f"{min(low.min() for low in self.low_.values()):.3g}. Use 'linear', or "
                 "give scoring= if these are negated losses."
             )
-        ax = new_axes(5.4, 4.0) if ax is None else require_axes(ax)
+        ax = given_or_new_axes(ax, 5.4, 4.0)
         self.ax_, self.figure_ = ax, ax.figure
         self.lines_, self.bands_ = artists.draw_curves(ax, self, line_kwargs)
         artists.scale(ax, x_scale, y_scale)

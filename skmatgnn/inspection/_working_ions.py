@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skmatgnn.errors import InvalidTypeError
-from skmatgnn.inspection._axes import new_axes, require_axes
-from skmatgnn.inspection._map_clusters import order_by_size
-from skmatgnn.inspection._parity_input import (
+from skmatgnn.inspection._axes import given_or_new_axes, new_axes, require_axes
+from skmatgnn.inspection._inputs import (
     ensure_column,
     ensure_limits,
 )
+from skmatgnn.inspection._map_clusters import order_by_size
 from skmatgnn.inspection._text import name_of
 from skmatgnn.utils.validation import (
     describe,
@@ -235,7 +235,7 @@ class WorkingIonDisplay:
     def _axes(self, ax: Any) -> tuple[Axes, Axes | None]:
         width = min(12.0, max(4.2, 1.4 + 0.58 * len(self.categories_)))
         if self.y is None:
-            return (new_axes(width, 3.4) if ax is None else require_axes(ax)), None
+            return given_or_new_axes(ax, width, 3.4), None
         if ax is None:
             upper, lower = new_axes(width, 5.4, nrows=2, sharex=True)
             return upper, lower

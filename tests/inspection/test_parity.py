@@ -403,6 +403,7 @@ def test_from_cross_validation__repeated_tests__are_refused():
             "shows neither groups nor y_std",
         ),
         ({"y_true": [1], "y_pred": [1], "kind": "dots"}, "kind must be one of"),
+        ({"y_true": [1], "y_pred": [1], "ax": [1]}, "ax must be one matplotlib Axes"),
         (
             {"y_true": [1, 2], "y_pred": [1, 2], "y_train": [1], "baseline": 1},
             "give only one of them",

@@ -1,4 +1,4 @@
-"""What a parity plot is given, checked."""
+"""What displays are given, checked: columns of numbers, limits, a control."""
 
 from __future__ import annotations
 
