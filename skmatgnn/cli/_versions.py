@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-import skmatgnn
+from skmatgnn import __version__
 
 __all__ = ["package_versions"]
 
@@ -28,7 +28,7 @@ def package_versions() -> dict[str, str]:
     -------
     dict of str to str
     """
-    found = {"python": platform.python_version(), "skmatgnn": skmatgnn.__version__}
+    found = {"python": platform.python_version(), "skmatgnn": __version__}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
