@@ -175,7 +175,9 @@ class LeaveOneClusterOut(LeaveOneGroupOut):
 
         Parameters
         ----------
-        X, y, groups
+        X, y : object, default=None
+            As for :meth:`get_n_splits`.
+        groups : array-like of shape (n_samples,), default=None
             As for :meth:`get_n_splits`.
 
         Returns

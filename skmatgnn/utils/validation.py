@@ -31,7 +31,16 @@ __all__ = [
 
 
 def describe(value: Any) -> str:
-    """Name an object's type and, if short, its value, for an error message."""
+    """Name an object's type and, if short, its value, for an error message.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+    """
     kind = type(value).__name__
     if value is None:
         return "None"
