@@ -1,13 +1,9 @@
 from itertools import pairwise
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
@@ -17,12 +13,6 @@ from sklearn.model_selection import KFold, ShuffleSplit, cross_val_predict
 from skmatgnn.inspection import ParityDisplay
 from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection import LeaveOneClusterOut
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture
