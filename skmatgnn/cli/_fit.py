@@ -82,7 +82,7 @@ def _expects_structures(options: argparse.Namespace) -> bool:
 
 
 def _require_known_targets(samples: Samples) -> None:
-    from skmatgnn.datasets._tables import Problems
+    from skmatgnn.datasets._problems import Problems
 
     problems = Problems(
         samples.source, "rf_magpie cannot learn from them: remove these rows."

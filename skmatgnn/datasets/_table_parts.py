@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skmatgnn.datasets._tables import Problems, Table
+from skmatgnn.datasets._problems import Problems
+from skmatgnn.datasets._tables import Table
 from skmatgnn.datasets._text_files import opened_text, rows_of
 from skmatgnn.errors import InvalidValueError
 

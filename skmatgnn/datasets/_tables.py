@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Problems",
     "Table",
-    "is_missing",
+    "is_unknown",
     "parse_number",
     "read_json",
     "read_rows",
@@ -33,7 +32,7 @@ __all__ = [
 _MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
 
 
-def is_missing(value: Any) -> bool:
+def is_unknown(value: Any) -> bool:
     """Tell whether a cell says that the value is not known.
 
     Parameters
@@ -64,7 +63,7 @@ def parse_number(value: Any) -> float | None:
     float or None
         NaN for a missing value, None where it is no finite number.
     """
-    if is_missing(value):
+    if is_unknown(value):
         return float("nan")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
@@ -304,7 +303,7 @@ class Table:
 def _inferred(cells: list[Any]) -> pd.Series:
     import pandas as pd
 
-    known = [None if is_missing(cell) else cell for cell in cells]
+    known = [None if is_unknown(cell) else cell for cell in cells]
     if any(cell is not None for cell in known) and all(
         parse_number(cell) is not None for cell in known
     ):
