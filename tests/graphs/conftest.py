@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from pymatgen.core import Structure
 
 
 def brute_force(structure, radius):
@@ -72,3 +73,14 @@ def reference():
         assert_same_edges = staticmethod(assert_same_edges)
 
     return Reference
+
+
+@pytest.fixture
+def many(make):
+    """More than two chunks of structures, all different."""
+    rng = np.random.default_rng(4)
+    few = [make.random_crystal(rng, n_atoms=2) for _ in range(20)]
+    return [
+        Structure(s.lattice.scale(s.volume * (1 + i / 500)), s.species, s.frac_coords)
+        for i, s in enumerate(few * 14)
+    ]

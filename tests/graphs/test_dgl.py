@@ -318,8 +318,14 @@ def test_batch__there_and_back__is_the_same_bit_for_bit(packed):
             assert torch.equal(getattr(back, name), getattr(batch, name))
         for name in ("edges", "triplets"):
             for field in fields(getattr(batch, name)):
-                there, again = (getattr(getattr(b, name), field.name) for b in (batch, back))
-                same = torch.equal(there, again) if torch.is_tensor(there) else there == again
+                there, again = (
+                    getattr(getattr(b, name), field.name) for b in (batch, back)
+                )
+                same = (
+                    torch.equal(there, again)
+                    if torch.is_tensor(there)
+                    else there == again
+                )
                 assert same, f"{name}.{field.name}"
 
 
