@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.metrics import get_scorer
 from skmatgnn.model_selection._fixed_responses import FixedResponses
-from skmatgnn.model_selection._seeds import seeded_clone
+from skmatgnn.utils._seeds import MAX_SEED, seeded_clone
 from skmatgnn.utils._sklearn import num_samples, safe_indexing
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
@@ -199,7 +199,7 @@ def bootstrap_score(
             "sample(s) in one group."
         )
     X, y = indexable(X, y)
-    seeds = check_random_state(random_state).randint(2**31 - 1, size=n_resamples)
+    seeds = check_random_state(random_state).randint(MAX_SEED, size=n_resamples)
     parallel = Parallel(n_jobs=n_jobs, verbose=verbose)
     shared: dict[str, Any] = {
         "confidence_level": confidence_level,
@@ -299,7 +299,7 @@ def _refit_one(
     drawn = _draw_with_rest(rng, n_units)
     out = np.flatnonzero(~np.isin(units, drawn))
     X_out, y_out = safe_indexing(X, out), safe_indexing(y, out)
-    model_seed = int(rng.randint(2**31 - 1))
+    model_seed = int(rng.randint(MAX_SEED))
     scores, n_train = [], []
     for fraction in fractions:
         n_drawn = max(1, round(fraction * n_units))

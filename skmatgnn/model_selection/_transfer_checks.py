@@ -19,6 +19,7 @@ from skmatgnn.model_selection._transfer_plan import (
     TransferPlan,
     default_mpt,
 )
+from skmatgnn.utils._seeds import MAX_SEED
 from skmatgnn.utils.validation import (
     describe,
     is_count,
@@ -27,8 +28,6 @@ from skmatgnn.utils.validation import (
 )
 
 __all__ = ["make_plan", "pretrainings_of"]
-
-_MAX_SEED = 2**31 - 1
 
 
 def make_plan(
@@ -76,7 +75,7 @@ random_state
         designs=designs,
         sizes=tuple(int(size) for size in fine_tuning_sizes),
         trials=int(trials),
-        seed=int(check_random_state(random_state).randint(_MAX_SEED)),
+        seed=int(check_random_state(random_state).randint(MAX_SEED)),
         test_size=float(test_size),
         exclude_test=bool(exclude_test),
         fine_tuning_params=dict(fine_tuning_params or {}),
