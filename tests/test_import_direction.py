@@ -50,6 +50,8 @@ WITH_TORCH = (  # of the graphs
     "_upload.py",
 )
 FORBIDDEN = {
+    "nets": {"pymatgen", "pandas"},
+    "datasets": {"torch", "skorch"},
     "graphs": {"skorch"},
     "preprocessing": {"torch", "skorch"},
     "utils": {"torch", "skorch"},
