@@ -122,7 +122,7 @@ def test_sub_package__frameworks__stay_where_they_belong(package):
     [
         (
             "import skmatgnn; skmatgnn.__version__; dir(skmatgnn)",
-            "torch pymatgen skorch",
+            "torch pymatgen skorch sklearn pandas",
         ),
         ("import skmatgnn.nn", "pymatgen sklearn skorch pandas matminer"),
         ("import skmatgnn.errors", "torch pymatgen sklearn numpy"),
