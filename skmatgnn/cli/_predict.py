@@ -22,12 +22,13 @@ from skmatgnn.cli._samples import (
     objects,
     structure_samples,
 )
+from skmatgnn.datasets._problems import Problems
 from skmatgnn.datasets._structure_tables import (
     find_structure_column,
     parse_structure_table,
 )
 from skmatgnn.datasets._table_parts import is_readable_twice, table_parts
-from skmatgnn.datasets._tables import Problems, read_table
+from skmatgnn.datasets._tables import read_table
 from skmatgnn.errors import InvalidValueError, SkmatgnnError
 
 if TYPE_CHECKING:
