@@ -130,7 +130,8 @@ def element_movers_distances(
     elements; a tile of the matrix then only visits the positions that occur in it.
     Beyond the result itself about 5 kB are needed for each composition.
     Cumulative fractions are rounded to multiples of 2**-44, which changes a distance
-    by less than 6e-12 and makes every sum exact.
+    by less than 6e-12 and makes every sum exact. Beyond four million pairs on a scale
+    of whole numbers, loops compiled by Numba (``skmatgnn[cpu]``) give the same.
 
     Examples
     --------
