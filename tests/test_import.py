@@ -12,9 +12,14 @@ from pathlib import Path
 import skmatgnn
 
 ROOT = Path(skmatgnn.__file__).parent
-# imported by the first network that is computed on a CPU; Numba then looks for a folder
-# that keeps what it compiles
-COMPILED = {"skmatgnn.nn.ops._block_numba", "skmatgnn.nn.ops._numba_rows"}
+# imported by the first network that is computed on a CPU, and where much is to be
+# counted; Numba then looks for a folder that keeps what it compiles
+COMPILED = {
+    "skmatgnn.feature_selection._counts_numba",
+    "skmatgnn.metrics._element_movers_numba",
+    "skmatgnn.nn.ops._block_numba",
+    "skmatgnn.nn.ops._numba_rows",
+}
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages([str(ROOT)], "skmatgnn.")
