@@ -170,8 +170,8 @@ def element_movers_distances_chunked(
     rows : slice
         Which rows of the matrix follow.
     block : ndarray of shape (n_rows, n_Y), float64
-        Those rows, equal to the last bit to those of
-        :func:`element_movers_distances`.
+        Those rows of :func:`element_movers_distances`, equal to the last bit on scales
+        of whole numbers, and to rounding on others.
 
     Raises
     ------
