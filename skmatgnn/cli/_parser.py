@@ -13,6 +13,7 @@ from skmatgnn.cli._arguments import (
     add_columns,
     add_command,
     add_common,
+    add_parameters,
     add_structure_column,
     add_training,
     integer,
@@ -85,6 +86,8 @@ examples:
   skmatgnn fit gaps.csv --formula-column formula --target gap \\
       --model rf_magpie --out gaps.model
   skmatgnn fit crystals/ --model alignn --max-epochs 100 --out crystals.model
+  skmatgnn fit crystals/ --model alignn --param lr=0.005 --param early_stopping=true \
+      --out crystals.model
   skmatgnn fit crystals.json --target volume --model cgcnn --out volume.model
 
 Ctrl-C while a network is trained writes the best model so far (exit code 130).
@@ -246,6 +249,7 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         help="alignn or cgcnn (structures); crabnet, modnet or rf_magpie (formulas or "
         "structures)",
     )
+    add_parameters(parser)
     parser.add_argument(
         "--out",
         type=Path,
