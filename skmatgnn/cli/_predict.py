@@ -22,6 +22,11 @@ from skmatgnn.cli._samples import (
     objects,
     structure_samples,
 )
+from skmatgnn.datasets._structure_files import (
+    is_structure_file,
+    list_structure_files,
+    parse_structure_file,
+)
 from skmatgnn.datasets._structure_tables import (
     find_structure_column,
     parse_structure_table,
@@ -41,8 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read_structure_files", "run"]
 
-_SUFFIXES = (".cif", ".vasp", ".poscar")
-_NAMES = ("poscar", "contcar")
 _HEADER = "id,formula,predicted_"
 ROWS_AT_ONCE = 2**16  # of a table, which is neither read nor written as a whole
 
@@ -105,7 +108,7 @@ def _load(
     options: argparse.Namespace, info: ModelInfo, notes: Notes
 ) -> Iterator[Samples]:
     data = options.data
-    if holds_structures(data) or _is_structure_file(data):
+    if holds_structures(data) or is_structure_file(data):
         if options.formula_column is not None:
             raise InvalidValueError("--formula-column is for tables, not structures.")
         yield read_structure_files(data, options, notes)
@@ -181,13 +184,6 @@ def _structure_table(options: argparse.Namespace, info: ModelInfo) -> Samples:
     )
 
 
-def _is_structure_file(path: Path) -> bool:
-    name = path.name.lower()
-    return path.is_file() and (
-        path.suffix.lower() in _SUFFIXES or name.startswith(_NAMES)
-    )
-
-
 def read_structure_files(
     data: Path, options: argparse.Namespace, notes: Notes
 ) -> Samples:
@@ -214,14 +210,7 @@ def read_structure_files(
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    from skmatgnn.datasets._structure_files import parse_structure_file
-
-    paths = [data] if data.is_file() else sorted(filter(_is_structure_file, _in(data)))
-    if not paths:
-        raise InvalidValueError(
-            f"{data} holds no structure files; looked for *{', *'.join(_SUFFIXES)}, "
-            "POSCAR*, CONTCAR*."
-        )
+    paths = list_structure_files(data)
     parallel = Parallel(n_jobs=options.n_jobs, return_as="generator")
     parsed = parallel(delayed(parse_structure_file)(path) for path in paths)
     problems = Problems(str(data), "Correct these files, or remove them.")
@@ -239,10 +228,6 @@ def read_structure_files(
     problems.raise_if_any()
     ids = [path.name for path in paths]
     return structure_samples(str(data), structures, ids=ids, id_name="file")
-
-
-def _in(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
 
 
 def _predict(
