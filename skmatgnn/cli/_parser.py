@@ -28,12 +28,13 @@ _DESCRIPTION = "Predict properties of materials from crystal structures and form
 _BENCHMARK = """\
 Compare models on your data under several kinds of cross-validation:
 
-  stratified  folds with the same distribution of the target, or of the labels of
-              --stratify-column
-  formula     folds that share no reduced formula
-  loco        leave one cluster out: clusters of similar compositions (k-means on
-              Magpie features), each predicted by a model that never saw it
-  bootstrap   trained on rows drawn with replacement, tested on those not drawn
+  stratified       folds with the same distribution of the target, or of the labels
+                   of --stratify-column
+  formula          folds that share no reduced formula
+  chemical_system  folds that share no set of elements, such as Li-Fe-P-O
+  loco             leave one cluster out: clusters of similar compositions (k-means
+                   on Magpie features), each predicted by a model that never saw it
+  bootstrap        trained on rows drawn with replacement, tested on those not drawn
 
 With --group-column the rows of a group are never on both sides of a split; a group
 whose rows fall into several clusters goes whole to the one that has most of them.
@@ -201,14 +202,16 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
         type=names,
         default=["stratified", "loco"],
         metavar="A,B",
-        help="stratified, formula, loco, bootstrap (default: stratified,loco)",
+        help="stratified, formula, chemical_system, loco, bootstrap (default: "
+        "stratified,loco)",
     )
     parser.add_argument(
         "--n-splits",
         type=integer(2),
         default=5,
         metavar="N",
-        help="folds of the schemes stratified and formula (default: 5)",
+        help="folds of the schemes stratified, formula and chemical_system "
+        "(default: 5)",
     )
     parser.add_argument(
         "--n-resamples",
