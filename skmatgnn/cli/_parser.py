@@ -102,8 +102,9 @@ examples:
   skmatgnn predict crystals.model new_crystals/ --out new.csv
 
 The CSV has the columns id (line of the table, or name of the structure file), formula,
-and predicted_TARGET for each target. An existing file is replaced only if it is such a
-CSV. A CSV of formulas may be larger than memory: it is read and written part by part.
+and predicted_TARGET for each target, with --std also std_TARGET. An existing file is
+replaced only if it is such a CSV. A CSV of formulas may be larger than memory: it is
+read and written part by part.
 
 """
 
@@ -285,5 +286,11 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
         default=Path("predictions.csv"),
         metavar="CSV",
         help="file to write (default: predictions.csv)",
+    )
+    parser.add_argument(
+        "--std",
+        action="store_true",
+        help="write standard deviations too (crabnet and modnet; by default both are "
+        "too sure of themselves)",
     )
     add_common(parser)

@@ -70,16 +70,15 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     ) as file:
         require_device(options.device)
         estimator, info = read_model(options.model_file, device=options.device)
+        if options.std:
+            _require_std(estimator, info)
         count = 0
         for samples in _load(options, info, notes):
             predicted = _predict(estimator, info, samples, options, count)
             if notes.interrupted:
                 raise KeyboardInterrupt
             if count == 0:
-                names = info.target_names or _default_names(predicted.shape[1])
-                _write_rows(
-                    file, [["id", "formula", *map("predicted_{}".format, names)]]
-                )
+                _write_rows(file, [_header(info, predicted.shape[1], options)])
             columns = zip(
                 samples.ids, samples.formulas, predicted.tolist(), strict=True
             )
@@ -87,6 +86,24 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
             count += len(samples)
     print(f"{count:,} predictions of {info.model} in {options.out}")
     return 0
+
+
+def _require_std(estimator: Any, info: ModelInfo) -> None:
+    from skmatgnn.estimators._wrapper import gives_std
+
+    if not gives_std(estimator):
+        raise InvalidValueError(
+            f"--std: this {info.model} predicts no standard deviation. Those of "
+            "crabnet and modnet do, with their default loss and ensemble; for others "
+            "see DeepEnsembleRegressor and ConformalRegressor in Python."
+        )
+
+
+def _header(info: ModelInfo, n_columns: int, options: argparse.Namespace) -> list[str]:
+    kinds = ["predicted", "std"] if options.std else ["predicted"]
+    names = info.target_names or _default_names(n_columns // len(kinds))
+    columns = [f"{kind}_{name}" for kind in kinds for name in names]
+    return ["id", "formula", *columns]
 
 
 def _write_rows(file: IO[bytes], rows: Iterable[list[Any]]) -> None:
@@ -238,7 +255,7 @@ def _predict(
     n_before: int,
 ) -> FloatArray:
     if not info.uses_graphs:
-        predicted = _predict_formulas(estimator, samples, n_before)
+        predicted = _predict_formulas(estimator, samples, options, n_before)
     else:
         estimator.set_params(n_jobs=options.n_jobs)
         predicted = estimator.predict(make_graphs(estimator, samples))
@@ -253,11 +270,16 @@ def _predict(
     return predicted
 
 
-def _predict_formulas(estimator: Any, samples: Samples, n_before: int) -> FloatArray:
+def _predict_formulas(
+    estimator: Any, samples: Samples, options: argparse.Namespace, n_before: int
+) -> FloatArray:
     from skmatgnn.estimators import predict_in_chunks
 
     try:
-        return predict_in_chunks(estimator, samples.X)
+        if not options.std:
+            return predict_in_chunks(estimator, samples.X)
+        parts = predict_in_chunks(estimator, samples.X, return_std=True)
+        return np.column_stack(parts)
     except SkmatgnnError as error:
         if n_before == 0:
             raise
