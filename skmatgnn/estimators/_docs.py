@@ -81,8 +81,9 @@ n_devices : int or None, default={n_devices}
     Devices that train together, each a part of every batch, in processes that ``fit``
     starts: CUDA devices from the first that torch sees, or, with ``device="cpu"``,
     processes on the CPU. The losses are those of one device to the last digits, with
-    the same ``batch_size``. Callbacks act in every process, and those of the first
-    come back. None is one device, in this process.
+    the same ``batch_size``, except that each device draws its own dropout and noise.
+    Callbacks act in every process, and those of the first come back. None is one
+    device, in this process.
 precision : {"auto", "float32", "tf32", "bfloat16", "float64"}, default={precision}
     ``"auto"`` is tf32 matrix products on CUDA and float32 elsewhere.
 warm_start : bool, default={warm_start}

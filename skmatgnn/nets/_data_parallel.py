@@ -97,7 +97,15 @@ def _n_ranks(net: GraphNet, dataset: DeviceDataset, n_devices: int) -> int:
         )
     training, _ = net.get_split_datasets(dataset, None)
     # every process has a part of every batch
-    return min(n_devices, smallest_batch(len(training), net.batch_size))
+    smallest = smallest_batch(len(training), net.batch_size)
+    if smallest < n_devices:
+        warnings.warn(
+            f"n_devices={n_devices}, but batches have as few as {smallest} sample(s) "
+            f"to share: {smallest} device(s) train. Raise batch_size.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return min(n_devices, smallest)
 
 
 def _n_bytes(dataset: DeviceDataset) -> int:

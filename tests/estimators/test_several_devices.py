@@ -13,6 +13,8 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
+from skmatgnn import CrabNetRegressor
+from skmatgnn.datasets import load_formation_energies
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.graphs import GraphArray
 from skmatgnn.nets import GraphNet, TrainingInterruptedWarning, TrainingProcessError
@@ -89,6 +91,19 @@ def test_two_devices__batch_norm__has_the_statistics_of_whole_batches(data, smal
     )
     close(losses(two), losses(one))
     close(two.predict(data.X), one.predict(data.X), 1e-4)
+
+
+def test_two_devices__compositions__learn_what_one_learns():
+    X, y = load_formation_energies(return_X_y=True)
+    one, two = (
+        CrabNetRegressor(
+            d_model=16, n_heads=2, dropout=0.0, fraction_noise=0.0, max_epochs=2,
+            batch_size=16, n_devices=n, random_state=0, device="cpu",
+        ).fit(X[:50], y[:50])
+        for n in (1, 2)
+    )  # fmt: skip
+    close(losses(two), losses(one))
+    close(two.predict(X[50:60]), one.predict(X[50:60]))
 
 
 def test_two_devices__continued__keep_the_optimizer(data, small):
@@ -180,9 +195,10 @@ def test_two_devices__ctrl_c__keeps_the_best_model(data, small, tmp_path, monkey
     assert all(process.poll() is not None for process in started)
 
 
-def test_more_devices_than_samples_in_a_batch__use_fewer(data, small, monkeypatch):
+def test_more_devices_than_samples__use_fewer_and_say_so(data, small, monkeypatch):
     started = note_processes(monkeypatch)
-    small.model(n_devices=8, batch_size=1).fit(data.X[:3], data.y[:3])
+    with pytest.warns(UserWarning, match=r"as few as 1 sample.* 1 device\(s\) train"):
+        small.model(n_devices=8, batch_size=1).fit(data.X[:3], data.y[:3])
     assert not started
 
 

@@ -317,10 +317,11 @@ def test_batch__there_and_back__is_the_same_bit_for_bit(packed):
         for name in ("node_ptr", "node_graph", "atomic_numbers", "displacement"):
             assert torch.equal(getattr(back, name), getattr(batch, name))
         for name in ("edges", "triplets"):
-            for field in fields(getattr(batch, name)):
-                there, again = (getattr(getattr(b, name), field.name) for b in (batch, back))
-                same = torch.equal(there, again) if torch.is_tensor(there) else there == again
-                assert same, f"{name}.{field.name}"
+            before, after = getattr(batch, name), getattr(back, name)
+            for field in (field.name for field in fields(before)):
+                a, b = getattr(before, field), getattr(after, field)
+                same = torch.equal(a, b) if torch.is_tensor(a) else a == b
+                assert same, f"{name}.{field}"
 
 
 @needs_dgl
