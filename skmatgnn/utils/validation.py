@@ -119,10 +119,11 @@ def _is_sized_sequence(X: Any) -> bool:
 def _values_of_frame(X: Any, what: str) -> np.ndarray:
     if X.ndim == 2:
         if X.shape[1] != 1:
+            name = X.columns[0] if X.shape[1] else "structure"
             raise InvalidValueError(
                 f"X must have one column with the {what}; got a frame of "
                 f"{X.shape[1]} columns {list(X.columns)[:5]}. Select the column, "
-                f"for example frame[{X.columns[0]!r}]."
+                f"for example frame[{name!r}]."
             )
         X = X.iloc[:, 0]
     return to_object_array(list(X))
@@ -321,7 +322,7 @@ def _float_targets(y: Any) -> np.ndarray:
         y = y.to_numpy()
     if isinstance(y, Iterator | Mapping | set):
         raise InvalidTypeError(
-            f"y must be a sequence of numbers; got {describe(y)}. Convert it to a list "
+            f"y must be numeric, a sequence; got {describe(y)}. Convert it to a list "
             "first."
         )
     try:

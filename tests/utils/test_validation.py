@@ -31,7 +31,7 @@ def test_targets__numbers_as_text__are_converted():
 
 @pytest.mark.parametrize("y", [(v for v in [1.0]), {"a": 1.0}, {1.0, 2.0}])
 def test_targets__no_sequence__are_to_become_a_list(y):
-    with pytest.raises(InvalidTypeError, match=r"sequence of numbers.*to a list first"):
+    with pytest.raises(InvalidTypeError, match=r"a sequence; got.*to a list first"):
         ensure_regression_targets(y)
 
 
