@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from skmatgnn.cli._benchmark import Evaluation, Result
+    from skmatgnn.cli._result import Evaluation, Result
     from skmatgnn.cli._schemes import Clusters
 
 __all__ = ["DrawnFigure", "draw_figures"]

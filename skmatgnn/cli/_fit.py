@@ -24,7 +24,6 @@ from skmatgnn.cli._models import (
     make_network,
     prepare,
 )
-from skmatgnn.cli._report import package_versions
 from skmatgnn.cli._samples import (
     Samples,
     holds_structures,
@@ -69,14 +68,7 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
         if not model.is_network:
             _require_known_targets(samples)
         seconds = _train(model, estimator, samples)
-        info = ModelInfo(
-            model=model.name,
-            target_names=samples.target_names,
-            uses_graphs=model.uses_graphs,
-            formula_column=samples.formula_column,
-            n_samples=len(samples),
-            versions=package_versions(),
-        )
+        info = ModelInfo.of(model.name, samples, uses_graphs=model.uses_graphs)
         if model.is_network:
             write_checkpoint(path, estimator, info)
         else:
@@ -109,7 +101,7 @@ def _expects_structures(options: argparse.Namespace) -> bool:
 
 
 def _require_known_targets(samples: Samples) -> None:
-    from skmatgnn.datasets._tables import Problems
+    from skmatgnn.datasets._problems import Problems
 
     problems = Problems(
         samples.source, "rf_magpie cannot learn from them: remove these rows."

@@ -22,6 +22,7 @@ from skmatgnn.cli._samples import (
     objects,
     structure_samples,
 )
+from skmatgnn.datasets._problems import Problems
 from skmatgnn.datasets._structure_files import (
     is_structure_file,
     list_structure_files,
@@ -32,7 +33,7 @@ from skmatgnn.datasets._structure_tables import (
     parse_structure_table,
 )
 from skmatgnn.datasets._table_parts import is_readable_twice, table_parts
-from skmatgnn.datasets._tables import Problems, read_table
+from skmatgnn.datasets._tables import read_table
 from skmatgnn.errors import InvalidValueError, SkmatgnnError
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ __all__ = [
     "SCHEMES",
     "Clusters",
     "Fold",
+    "codes_of",
     "find_clusters",
     "make_folds",
     "require_schemes",
@@ -158,7 +159,7 @@ def find_clusters(samples: Samples, random_state: int, notes: Notes) -> Clusters
 
 def _keep_groups(labels: IntArray, groups: np.ndarray) -> IntArray:
     """Give each group the cluster of most of its rows; of equal ones the larger."""
-    _, codes = np.unique(groups, return_inverse=True)
+    codes = codes_of(groups)
     counts = np.zeros((codes.max() + 1, labels.max() + 1), dtype=np.intp)
     np.add.at(counts, (codes, labels), 1)
     return counts.argmax(axis=1)[codes]
@@ -254,7 +255,7 @@ def _resamples(
     rng = np.random.default_rng(options.random_state)
     units: IntArray = np.arange(len(known))
     if samples.groups is not None:
-        units = _codes(samples.groups[known])
+        units = codes_of(samples.groups[known])
     n_units = int(units.max()) + 1
     splits: list[_Split] = []
     for number in range(options.n_resamples):
@@ -277,9 +278,9 @@ def _by_composition(
     from skmatgnn.model_selection import chemical_system_groups, formula_groups
 
     label = formula_groups if scheme == "formula" else chemical_system_groups
-    groups = _codes(label(samples.X[known]))
+    groups = codes_of(label(samples.X[known]))
     if samples.groups is not None:
-        groups = _joined(groups, _codes(samples.groups[known]))
+        groups = _joined(groups, codes_of(samples.groups[known]))
     found = int(groups.max()) + 1
     if found < options.n_splits:
         name = scheme.replace("_", " ")
@@ -302,7 +303,7 @@ def _joined(first: IntArray, second: IntArray) -> IntArray:
         ),
         shape=(offset + int(second.max()) + 1,) * 2,
     )
-    return _codes(connected_components(graph, directed=False)[1][:n])
+    return codes_of(connected_components(graph, directed=False)[1][:n])
 
 
 def _stratified(
@@ -370,5 +371,15 @@ def _numbered(splits: Iterable[tuple[IntArray, IntArray]]) -> list[_Split]:
     return [(str(number), *split) for number, split in enumerate(splits)]
 
 
-def _codes(labels: np.ndarray) -> IntArray:
+def codes_of(labels: np.ndarray) -> IntArray:
+    """Give labels numbers, in the order of the labels.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+    """
     return np.unique(labels, return_inverse=True)[1]

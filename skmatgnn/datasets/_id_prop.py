@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skmatgnn.datasets._base import bunch_of_frame, ensure_path, object_series
+from skmatgnn.datasets._problems import Problems
 from skmatgnn.datasets._structure_files import (
     find_structure_file,
     parse_structure_file,
     structure_of_atoms,
 )
 from skmatgnn.datasets._tables import (
-    Problems,
-    is_missing,
+    is_unknown,
     parse_number,
     read_json,
     read_rows,
@@ -341,7 +341,7 @@ def _numbers(
             problems.add(
                 place, f"{name} must be a finite number; got {describe(cell)}."
             )
-        elif len(cells) == 1 and is_missing(cell):
+        elif len(cells) == 1 and is_unknown(cell):
             problems.add(place, f"{name} is missing.")
         numbers.append(float("nan") if number is None else number)
     return numbers

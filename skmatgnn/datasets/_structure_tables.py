@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skmatgnn.datasets._base import bunch_of_frame, ensure_path
+from skmatgnn.datasets._problems import Problems
 from skmatgnn.datasets._readers import ensure_column_names
 from skmatgnn.datasets._structure_files import (
     is_structure_file,
     list_structure_files,
     parse_structure_cell,
 )
-from skmatgnn.datasets._tables import Problems, Table, read_table
+from skmatgnn.datasets._tables import Table, read_table
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.utils.validation import describe, to_object_array
 

@@ -39,6 +39,7 @@ from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.nets._training_record import TrainingRecord, require_writable
 from skmatgnn.utils._doc_link import DocLinkMixin
+from skmatgnn.utils._seeds import MAX_SEED
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
 from skmatgnn.utils.validation import (
     describe,
@@ -63,7 +64,6 @@ HISTORY = (
     "valid_mae",
     "dur",
 )
-MAX_SEED = np.iinfo(np.int32).max
 
 
 DEVICES_CONSTRAINT = [Interval(Integral, 1, None, closed="left"), None]

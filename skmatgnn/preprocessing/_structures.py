@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError, SkmatgnnError
+from skmatgnn.utils.elements import N_ELEMENTS
 from skmatgnn.utils.ragged import ensure_row_index, ragged_indices, row_pointers
 from skmatgnn.utils.validation import describe, ensure_object_array, is_missing
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["StructureArray"]
 
 MIN_VOLUME_PER_ATOM = 1e-2  # Angstrom^3; an H atom in a metal takes about 2
-MAX_ATOMIC_NUMBER = 118
 SHOWN = 10  # indices in a message
 BLOCK = 256  # structures that are unpacked at a time, so that caches hold them
 
@@ -239,7 +239,7 @@ def _columns_of_ordered(items: np.ndarray) -> tuple[Any, ...] | None:
     if not {Element, Species}.issuperset(map(type, elements)):
         return None
     numbers = list(map(attrgetter("Z"), elements))
-    if max(numbers) > MAX_ATOMIC_NUMBER or min(numbers) < 1:
+    if max(numbers) > N_ELEMENTS or min(numbers) < 1:
         return None
     lattices = [item.lattice for item in items]
     return (
@@ -284,11 +284,11 @@ def _unpack_atoms(atoms: Any, index: int) -> tuple[Any, Any, Any, Any]:
         raise InvalidValueError(
             f"The structure at index {index} has no atoms. Remove it."
         )
-    if numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
-        bad = numbers[(numbers < 1) | (numbers > MAX_ATOMIC_NUMBER)][0]
+    if numbers.min() < 1 or numbers.max() > N_ELEMENTS:
+        bad = numbers[(numbers < 1) | (numbers > N_ELEMENTS)][0]
         raise InvalidValueError(
             f"The structure at index {index} has an unknown element, atomic number "
-            f"{bad}; expected 1 to {MAX_ATOMIC_NUMBER}. Replace or remove that atom."
+            f"{bad}; expected 1 to {N_ELEMENTS}. Replace or remove that atom."
         )
     cell = np.asarray(atoms.cell.array if hasattr(atoms.cell, "array") else atoms.cell)
     if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < MIN_VOLUME_PER_ATOM:
@@ -320,7 +320,7 @@ def _reject_type(item: Any, index: int) -> None:
 
 def _atomic_number(specie: Any, index: int) -> int:
     number = getattr(specie, "Z", None)
-    if number is None or not 1 <= number <= MAX_ATOMIC_NUMBER or _is_dummy(specie):
+    if number is None or not 1 <= number <= N_ELEMENTS or _is_dummy(specie):
         raise InvalidValueError(
             f"The structure at index {index} has an unknown element, {specie}; "
             "expected one of the periodic table. Replace or remove that site."

@@ -6,8 +6,8 @@ Nothing here builds a NumPy array from structures or compositions by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from numbers import Number
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from numbers import Integral, Number, Real
 from typing import Any
 
 import numpy as np
@@ -19,15 +19,28 @@ __all__ = [
     "ensure_groups",
     "ensure_object_array",
     "ensure_regression_targets",
+    "is_count",
     "is_missing",
     "require_consistent_length",
+    "require_count",
+    "require_fraction",
+    "require_option",
     "require_usable_weights",
     "to_object_array",
 ]
 
 
 def describe(value: Any) -> str:
-    """Name an object's type and, if short, its value, for an error message."""
+    """Name an object's type and, if short, its value, for an error message.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+    """
     kind = type(value).__name__
     if value is None:
         return "None"
@@ -127,6 +140,88 @@ def _values_of_frame(X: Any, what: str) -> np.ndarray:
             )
         X = X.iloc[:, 0]
     return to_object_array(list(X))
+
+
+def require_option(name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """Reject the value of a parameter that is not among those allowed.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        What the user gave.
+    allowed : iterable
+        What there is to choose from.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is none of them.
+    """
+    options = list(allowed)
+    # what has no hash, such as an array, may not have one answer to == either
+    if not isinstance(value, Hashable) or value not in options:
+        raise InvalidValueError(f"{name} must be one of {options}; got {value!r}.")
+
+
+def is_count(value: Any, least: int = 1) -> bool:
+    """Tell whether a value is an integer of a size or more, and no bool.
+
+    Parameters
+    ----------
+    value : object
+    least : int, default=1
+        The size.
+
+    Returns
+    -------
+    bool
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and int(value) >= least
+
+
+def require_count(name: str, value: Any, least: int = 1) -> None:
+    """Reject the value of a parameter that is no integer of a size or more.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        What the user gave.
+    least : int, default=1
+        The size.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is anything else.
+    """
+    if not is_count(value, least):
+        raise InvalidValueError(
+            f"{name} must be an integer of {least} or more; got {value!r}."
+        )
+
+
+def require_fraction(name: str, value: Any) -> None:
+    """Reject the value of a parameter that does not lie between 0 and 1.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        What the user gave.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is no number, or 0 or 1 or beyond.
+    """
+    if not (isinstance(value, Real) and 0 < float(value) < 1):
+        raise InvalidValueError(f"{name} must be between 0 and 1; got {value!r}.")
 
 
 def require_consistent_length(**named: Any) -> None:

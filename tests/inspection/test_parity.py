@@ -1,13 +1,9 @@
 from itertools import pairwise
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
@@ -17,12 +13,6 @@ from sklearn.model_selection import KFold, ShuffleSplit, cross_val_predict
 from skmatgnn.inspection import EmbeddingMapDisplay, ParityDisplay
 from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection import LeaveOneClusterOut
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture
@@ -412,6 +402,7 @@ def test_from_cross_validation__repeated_tests__are_refused():
             "shows neither groups nor y_std",
         ),
         ({"y_true": [1], "y_pred": [1], "kind": "dots"}, "kind must be one of"),
+        ({"y_true": [1], "y_pred": [1], "ax": [1]}, "ax must be one matplotlib Axes"),
         (
             {"y_true": [1, 2], "y_pred": [1, 2], "y_train": [1], "baseline": 1},
             "give only one of them",

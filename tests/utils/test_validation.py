@@ -1,41 +1,64 @@
-"""What messages about targets and containers say."""
+"""Checks of single parameters."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
-import pandas as pd
 import pytest
 
-from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.utils.validation import ensure_object_array, ensure_regression_targets
+from skmatgnn.errors import InvalidValueError
+from skmatgnn.utils.validation import (
+    is_count,
+    require_count,
+    require_fraction,
+    require_option,
+)
+
+
+@pytest.mark.parametrize("value", ["mae", None, 3, np.int64(3), True])
+def test_option__among_those_allowed__is_accepted(value):
+    require_option("metric", value, ("mae", None, 3, True))
+
+
+@pytest.mark.parametrize("value", ["MAE", None, 3, ["mae"], np.array(["mae", "r2"])])
+def test_option__anything_else__is_refused_with_what_there_is(value):
+    text = re.escape(f"metric must be one of ['mae', 'r2']; got {value!r}.")
+    with pytest.raises(InvalidValueError, match=text):
+        require_option("metric", value, {"mae": 1, "r2": 2})
 
 
 @pytest.mark.parametrize(
-    ("y", "place"),
+    ("value", "least", "counts"),
     [
-        ([1.0, "2", "3.1 eV", "n.a."], r"at index 2 \(2 of 4 values are no numbers\)"),
-        (pd.Series([1, None, [2]], index=[5, 5, 5]), r"at index 2 \(1 of 3 values"),
-        (pd.DataFrame({"a": [1, 2], "b": [3, "x"]}), r"at index 1, column 1 \(1 of 4"),
+        (1, 1, True),
+        (np.int32(2), 2, True),
+        (0, 0, True),
+        (0, 1, False),
+        (1, 2, False),
+        (2.0, 1, False),
+        (True, 1, False),
+        ("1", 1, False),
+        (None, 1, False),
     ],
 )
-def test_targets__with_text__error_names_the_first_and_counts_the_rest(y, place):
-    with pytest.raises(InvalidValueError, match=rf"y must be numeric.*{place}"):
-        ensure_regression_targets(y)
+def test_count__whole_numbers_of_the_size__are_counts(value, least, counts):
+    assert is_count(value, least) == counts
+    if counts:
+        require_count("trials", value, least)
+        return
+    text = re.escape(f"trials must be an integer of {least} or more; got {value!r}.")
+    with pytest.raises(InvalidValueError, match=text):
+        require_count("trials", value, least)
 
 
-def test_targets__numbers_as_text__are_converted():
-    targets, one_dimensional = ensure_regression_targets(["1", " 2.5", "-3e1"])
-    np.testing.assert_array_equal(targets, [[1.0], [2.5], [-30.0]])
-    assert one_dimensional
+@pytest.mark.parametrize("value", [0.5, np.float32(0.95), 1e-300])
+def test_fraction__between_the_ends__is_accepted(value):
+    require_fraction("test_size", value)
 
 
-@pytest.mark.parametrize("y", [(v for v in [1.0]), {"a": 1.0}, {1.0, 2.0}])
-def test_targets__no_sequence__are_to_become_a_list(y):
-    with pytest.raises(InvalidTypeError, match=r"a sequence; got.*to a list first"):
-        ensure_regression_targets(y)
-
-
-def test_frame__several_columns__remedy_names_one_of_them():
-    frame = pd.DataFrame({"formula": ["NaCl"], "gap": [5.0]})
-    with pytest.raises(InvalidValueError, match=r"for example frame\['formula'\]"):
-        ensure_object_array(frame, what="formulas", single=())
+@pytest.mark.parametrize("value", [0, 1, 95, -0.5, float("nan"), "0.5", None, [0.5]])
+def test_fraction__ends_and_beyond__are_refused(value):
+    text = re.escape(f"test_size must be between 0 and 1; got {value!r}.")
+    with pytest.raises(InvalidValueError, match=text):
+        require_fraction("test_size", value)
