@@ -95,8 +95,8 @@ def _remark_on_repeats(samples: Samples, notes: Notes) -> None:
         if n_distinct < len(samples):
             notes.add(
                 f"{len(samples)} rows have only {n_distinct} compositions, and the "
-                "stratified scheme tests on compositions that it trains on"
-                + ("" if samples.has_structures else "; --group-column prevents that")
+                "stratified scheme tests on compositions that it trains on; the scheme "
+                "formula (--cv formula) does not"
             )
         return
     pairs = np.unique(np.column_stack([compositions, codes_of(samples.groups)]), axis=0)

@@ -16,7 +16,14 @@ from skmatgnn.cli._model_file import (
     write_checkpoint,
     write_model,
 )
-from skmatgnn.cli._models import MODELS, THEORY, Model, choose_models, prepare
+from skmatgnn.cli._models import (
+    MODELS,
+    THEORY,
+    Model,
+    choose_models,
+    make_network,
+    prepare,
+)
 from skmatgnn.cli._samples import (
     Samples,
     holds_structures,
@@ -50,21 +57,17 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     int
         Exit code; 130 where Ctrl-C ended the training and the best model was kept.
     """
-    untrained = ("control", THEORY, "all")
-    if options.model in untrained:
-        trainable = ", ".join(name for name in MODELS if name not in untrained)
-        raise InvalidValueError(
-            f"{options.model!r} is not trained. Models to fit: {trainable}."
-        )
+    _require_trainable(options)
     in_table = _expects_structures(options)
     structures = holds_structures(options.data) or in_table
     (model,) = choose_models([options.model], options, structures=structures)
+    estimator = _make(model, options)
     with replaced_path(options.out, is_former=is_model_file, what="model file") as path:
         samples = load_samples(options, notes, structures=in_table)
         require_learnable(samples, MIN_ROWS, "training")
         if not model.is_network:
             _require_known_targets(samples)
-        estimator, seconds = _train(model, samples, options)
+        seconds = _train(model, estimator, samples)
         info = ModelInfo.of(model.name, samples, uses_graphs=model.uses_graphs)
         if model.is_network:
             write_checkpoint(path, estimator, info)
@@ -73,6 +76,22 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
                 write_model(file, estimator, info)
     print_summary(estimator, info, seconds, options)
     return INTERRUPTED if notes.interrupted else 0
+
+
+def _require_trainable(options: argparse.Namespace) -> None:
+    name, untrained = options.model, ("control", THEORY)
+    trainable = {key: model for key, model in MODELS.items() if key not in untrained}
+    if name not in trainable:
+        known = name in untrained or name == "all"
+        raise InvalidValueError(
+            (f"{name!r} is not trained." if known else f"There is no model {name!r}.")
+            + f" Models to fit: {', '.join(trainable)}."
+        )
+    if options.parameters and not trainable[name].is_network:
+        raise InvalidValueError(
+            f"--param sets parameters of networks, and {name} is none. Its trees are "
+            "set by --n-estimators."
+        )
 
 
 def _expects_structures(options: argparse.Namespace) -> bool:
@@ -94,17 +113,17 @@ def _require_known_targets(samples: Samples) -> None:
     problems.raise_if_any()
 
 
-def _train(
-    model: Model, samples: Samples, options: argparse.Namespace
-) -> tuple[Any, float]:
+def _make(model: Model, options: argparse.Namespace) -> Any:
     estimator = model.make(options)
+    return make_network(type(estimator), options) if model.is_network else estimator
+
+
+def _train(model: Model, estimator: Any, samples: Samples) -> float:
     X = prepare(model, estimator, samples)
     y = samples.targets
-    if model.is_network:
-        estimator.set_params(verbose=not options.quiet)
     start = perf_counter()
     estimator.fit(X, y[:, 0] if y.shape[1] == 1 else y)
-    return estimator, perf_counter() - start
+    return perf_counter() - start
 
 
 def print_summary(

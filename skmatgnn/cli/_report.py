@@ -202,7 +202,7 @@ def print_report(result: Result) -> None:
         of_groups = f" in {count:,} groups of {samples.group_name}"
     print(f"{len(samples):,} rows{of_groups}")
     for scheme in options.cv:
-        if scheme in ("stratified", "formula"):
+        if scheme in ("stratified", "formula", "chemical_system"):
             by = f" by {samples.stratum_name}" if samples.strata is not None else ""
             print(
                 f"{scheme}: {options.n_splits} folds"

@@ -32,7 +32,7 @@ __all__ = [
     "require_schemes",
 ]
 
-SCHEMES = ("stratified", "formula", "loco", "bootstrap")
+SCHEMES = ("stratified", "formula", "chemical_system", "loco", "bootstrap")
 MAX_BINS = 10
 
 
@@ -201,7 +201,7 @@ def make_folds(
 
     Parameters
     ----------
-    scheme : {"stratified", "formula", "loco", "bootstrap"}
+    scheme : {"stratified", "formula", "chemical_system", "loco", "bootstrap"}
         How.
     samples : Samples
         The data.
@@ -228,8 +228,8 @@ def make_folds(
         splits = _by_cluster(clusters.labels[known], samples.source, names)
     elif scheme == "bootstrap":
         splits = _resamples(samples, known, options)
-    elif scheme == "formula":
-        splits = _by_formula(samples, known, options)
+    elif scheme in ("formula", "chemical_system"):
+        splits = _by_composition(scheme, samples, known, options)
     else:
         splits = _stratified(samples, known, y[known], options)
     return [Fold(label, known[train], known[test]) for label, train, test in splits]
@@ -270,21 +270,23 @@ def _resamples(
     return splits
 
 
-def _by_formula(
-    samples: Samples, known: IntArray, options: argparse.Namespace
+def _by_composition(
+    scheme: str, samples: Samples, known: IntArray, options: argparse.Namespace
 ) -> list[_Split]:
     from sklearn.model_selection import GroupKFold
 
-    from skmatgnn.model_selection import formula_groups
+    from skmatgnn.model_selection import chemical_system_groups, formula_groups
 
-    groups = codes_of(formula_groups(samples.X[known]))
+    label = formula_groups if scheme == "formula" else chemical_system_groups
+    groups = codes_of(label(samples.X[known]))
     if samples.groups is not None:
         groups = _joined(groups, codes_of(samples.groups[known]))
     found = int(groups.max()) + 1
     if found < options.n_splits:
+        name = scheme.replace("_", " ")
         raise InvalidValueError(
-            f"{samples.source}: {options.n_splits} folds by formula need as many "
-            f"different formulas; there are {found}. Lower --n-splits."
+            f"{samples.source}: {options.n_splits} folds by {name} need as many "
+            f"different {name}s; there are {found}. Lower --n-splits."
         )
     cv = GroupKFold(options.n_splits, shuffle=True, random_state=options.random_state)
     return _numbered(cv.split(known, groups=groups))

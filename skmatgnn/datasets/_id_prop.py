@@ -145,7 +145,8 @@ def load_id_prop(
     else:
         raise InvalidValueError(
             f"{root} contains neither {_CSV} nor {_JSON}. Each line of {_CSV} is an "
-            "identifier and its target value(s), separated by commas."
+            "identifier and its target value(s), separated by commas. Structures "
+            "without targets are read by read_structures."
         )
     return _bunch(table, structures, as_frame, return_X_y)
 

@@ -95,7 +95,8 @@ pretrained : path, FrozenEstimator or None, default={pretrained}
     network that are left at their defaults are taken from it; others must agree.
     ``warm_start`` goes on from the estimator's own weights instead.
 fine_tuning : str, default={fine_tuning}
-    What is trained of a pretrained network, or by ``warm_start``:
+    What is trained of a pretrained network, or by ``warm_start``; a network that
+    starts from random weights is trained as a whole, whatever stands here:
     {strategies}
     Whatever is not trained keeps its weights and its running statistics.
 head : {"auto", "keep", "new"}, default={head}

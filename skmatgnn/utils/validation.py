@@ -6,7 +6,7 @@ Nothing here builds a NumPy array from structures or compositions by
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from numbers import Integral, Number, Real
 from typing import Any
 
@@ -132,10 +132,11 @@ def _is_sized_sequence(X: Any) -> bool:
 def _values_of_frame(X: Any, what: str) -> np.ndarray:
     if X.ndim == 2:
         if X.shape[1] != 1:
+            name = X.columns[0] if X.shape[1] else "structure"
             raise InvalidValueError(
                 f"X must have one column with the {what}; got a frame of "
                 f"{X.shape[1]} columns {list(X.columns)[:5]}. Select the column, "
-                "for example frame['structure']."
+                f"for example frame[{name!r}]."
             )
         X = X.iloc[:, 0]
     return to_object_array(list(X))
@@ -414,6 +415,11 @@ def ensure_regression_targets(
 def _float_targets(y: Any) -> np.ndarray:
     if hasattr(y, "to_numpy"):
         y = y.to_numpy()
+    if isinstance(y, Iterator | Mapping | set):
+        raise InvalidTypeError(
+            f"y must be numeric, a sequence; got {describe(y)}. Convert it to a list "
+            "first."
+        )
     try:
         array = np.asarray(y)
         if array.dtype.kind == "c" or (
@@ -437,9 +443,33 @@ def _float_targets(y: Any) -> np.ndarray:
         if isinstance(error, InvalidValueError):
             raise
         raise InvalidValueError(
-            f"y must be numeric; could not convert it to floats ({error}). "
-            "For class labels use a classifier."
+            f"y must be numeric; could not convert it to floats ({error})"
+            f"{_place_of_no_number(y)}. For class labels use a classifier."
         ) from error
+
+
+def _place_of_no_number(y: Any) -> str:
+    """Say where the first is that float does not take, and how many there are."""
+    try:
+        cells = np.asarray(y, dtype=object)
+    except ValueError:  # rows of different lengths
+        return ""
+    bad = np.array([not _is_number(cell) for cell in cells.flat], dtype=bool)
+    places = np.argwhere(bad.reshape(cells.shape))
+    if cells.ndim == 0 or len(places) == 0:
+        return ""
+    place = ", column ".join(str(int(i)) for i in places[0])
+    return f" at index {place} ({len(places)} of {cells.size} values are no numbers)"
+
+
+def _is_number(cell: Any) -> bool:
+    if is_missing(cell):
+        return True
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _require_no_inf(targets: np.ndarray) -> None:

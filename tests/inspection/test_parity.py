@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import KFold, ShuffleSplit, cross_val_predict
 
-from skmatgnn.inspection import ParityDisplay
+from skmatgnn.inspection import EmbeddingMapDisplay, ParityDisplay
 from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection import LeaveOneClusterOut
 
@@ -176,6 +176,15 @@ def test_groups__up_to_ten__have_a_legend_in_natural_order(pairs):
     colors = {tuple(p.get_facecolor()[0][:3]) for p in display.points_}
     assert len(colors) == 10
     assert texts_inside_figure(display)
+
+
+def test_groups__colours__are_those_of_the_map_of_the_same_clusters(pairs):
+    labels = np.arange(80) % 9
+    parity = ParityDisplay.from_predictions(*pairs, groups=labels)
+    clusters = EmbeddingMapDisplay.from_points(np.column_stack(pairs), labels)
+    found = [p.get_facecolor()[0][:3] for p in parity.points_]
+    expected = [clusters.scatters_[i].get_facecolor()[0][:3] for i in range(9)]
+    np.testing.assert_allclose(found, expected)
 
 
 def test_groups__more_than_ten__have_colours_and_a_count_but_no_legend(pairs):
