@@ -18,13 +18,16 @@ from sklearn.utils.metadata_routing import (
 )
 
 from skmatgnn.errors import InvalidTypeError
+from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.utils._doc_link import DocLinkMixin
 
 __all__ = ["WrapperMixin", "gives_std", "predict_with_std"]
 
 
-class WrapperMixin(DocLinkMixin, MetaEstimatorMixin):
+class WrapperMixin(CheckpointMixin, DocLinkMixin, MetaEstimatorMixin):
     """Take the same X and y as the estimator inside, and hand on what ``fit`` gets."""
+
+    _has_network = False
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

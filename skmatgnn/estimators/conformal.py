@@ -153,6 +153,7 @@ class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
     True
     """
 
+    _also_saved = ("_floors", "_folds", "_groups")
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "method": [StrOptions({"split", "cv+"})],

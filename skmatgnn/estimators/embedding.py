@@ -12,13 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._base import BaseGraphEstimator
+from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import HasMethods, fit_context
 
 __all__ = ["GraphEmbedding"]
 
 
-class GraphEmbedding(DocLinkMixin, TransformerMixin, BaseEstimator):
+class GraphEmbedding(CheckpointMixin, DocLinkMixin, TransformerMixin, BaseEstimator):
     """Turn crystals into the pooled features of a graph network.
 
     Parameters
@@ -47,6 +48,7 @@ class GraphEmbedding(DocLinkMixin, TransformerMixin, BaseEstimator):
     (20, 128)
     """
 
+    _has_network = False
     _parameter_constraints: ClassVar[dict] = {"estimator": [HasMethods(["fit"])]}
 
     def __init__(self, estimator: Any) -> None:
