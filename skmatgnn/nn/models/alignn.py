@@ -22,6 +22,7 @@ from skmatgnn.nn.layers import (
 from skmatgnn.nn.ops import (
     PackedMaps,
     distinct_rows,
+    full_products,
     is_layer_norm,
     pack_maps,
     segment_mean,
@@ -259,7 +260,9 @@ class ALIGNN(nn.Module):
         -------
         Tensor of shape (n_graphs, n_outputs)
         """
-        return self.head(self.embed(batch))
+        pooled = self.embed(batch)
+        with full_products(pooled):
+            return self.head(pooled)
 
 
 def _embed(

@@ -10,6 +10,7 @@ cache. All of them can go through DGL's kernels instead.
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
 from skmatgnn.nn.ops._choice import (
+    full_products,
     kernels,
     use_blocks,
     use_dgl,
@@ -37,6 +38,7 @@ __all__ = [
     "PackedMaps",
     "distinct_rows",
     "edge_gated_update",
+    "full_products",
     "gather_receivers",
     "gather_senders",
     "is_layer_norm",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
@@ -16,6 +16,7 @@ from torch import Tensor
 
 __all__ = [
     "block_kernels",
+    "full_products",
     "has_half_products",
     "kernels",
     "use_blocks",
@@ -148,6 +149,24 @@ def has_half_products() -> bool:
     """
     dtype = torch.get_autocast_dtype("cpu")
     return torch.is_autocast_enabled("cpu") and dtype == torch.bfloat16
+
+
+def full_products(x: Tensor) -> AbstractContextManager[object]:
+    """Leave products out of autocast where blocks compute all that comes before.
+
+    The last map of a network has to be: its outputs rounded to bfloat16 have three
+    digits.
+
+    Parameters
+    ----------
+    x : Tensor
+        What is to be mapped.
+
+    Returns
+    -------
+    context manager
+    """
+    return torch.autocast("cpu", enabled=False) if use_blocks(x) else nullcontext()
 
 
 def block_kernels() -> ModuleType:
