@@ -9,6 +9,7 @@ cache. All of them can go through DGL's kernels instead.
 """
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
+from skmatgnn.nn.ops._alike import merge_alike
 from skmatgnn.nn.ops._choice import (
     full_products,
     kernels,
@@ -44,6 +45,7 @@ __all__ = [
     "is_layer_norm",
     "kernels",
     "linear_norm_silu",
+    "merge_alike",
     "norm_silu",
     "normalise",
     "pack_maps",
