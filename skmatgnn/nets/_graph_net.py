@@ -26,6 +26,7 @@ from skmatgnn.nets._replay import (
     own_stream,
 )
 from skmatgnn.nets._seeding import initialize_weights
+from skmatgnn.nets._step import compute_step
 from skmatgnn.nets._stops import (
     has_diverged,
     locate,
@@ -259,20 +260,10 @@ class GraphNet(NeuralNet):
         if isinstance(batch, ReplayedBatch):
             step = batch.run()
         else:
-            step = self._compute_step(batch, **fit_params)
+            step = compute_step(self, batch, **fit_params)
         if self.ranks_ is None:
             return step
         return self.ranks_.average(self.module_.parameters(), step, batch[1].n_known())
-
-    def _compute_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        """Do as skorch, but for autocast, which would round gradients on the CPU."""
-        self._set_training(True)
-        inputs, labels = batch
-        y_pred = self.infer(inputs, **fit_params)
-        loss = self.get_loss(y_pred, labels, X=inputs, training=True)
-        with torch.autocast("cpu", enabled=False):
-            loss.backward()
-        return {"loss": loss, "y_pred": y_pred}
 
     def partial_fit(
         self, X: DeviceDataset, y: Any = None, classes: Any = None, **fit_params: Any

@@ -12,6 +12,7 @@ from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
 from skmatgnn.nn.ops._alike import merge_alike
 from skmatgnn.nn.ops._choice import (
     full_products,
+    half_products_pay,
     kernels,
     use_blocks,
     use_dgl,
@@ -42,6 +43,7 @@ __all__ = [
     "full_products",
     "gather_receivers",
     "gather_senders",
+    "half_products_pay",
     "is_layer_norm",
     "kernels",
     "linear_norm_silu",

@@ -17,6 +17,7 @@ from torch import Tensor
 __all__ = [
     "block_kernels",
     "full_products",
+    "half_products_pay",
     "has_half_products",
     "kernels",
     "use_blocks",
@@ -30,6 +31,7 @@ VARIABLE = "SKMATGNN_KERNELS"
 DTYPES = (torch.float32, torch.bfloat16)
 BLOCK_DTYPES = (torch.float32, torch.float64)
 DEFAULT = "auto"
+MIN_HALF_DIM = 128  # below, rounding takes longer than products in bfloat16 save
 MAX_DIM = 2048  # a row of features has to fit into one program's registers
 
 _forced: ContextVar[str | None] = ContextVar("skmatgnn_kernels", default=None)
@@ -149,6 +151,29 @@ def has_half_products() -> bool:
     """
     dtype = torch.get_autocast_dtype("cpu")
     return torch.is_autocast_enabled("cpu") and dtype == torch.bfloat16
+
+
+def half_products_pay(width: int) -> bool:
+    """Whether products in bfloat16 are faster on this CPU than those in float32.
+
+    Parameters
+    ----------
+    width : int
+        Of the rows that blocks multiply.
+
+    Returns
+    -------
+    bool
+        False where this is not known.
+    """
+    if width < MIN_HALF_DIM or _chosen() not in ("auto", "blocked"):
+        return False
+    ask = getattr(torch.cpu, "get_capabilities", None)  # which old torch does not have
+    return bool(
+        ask is not None
+        and torch.backends.mkldnn.is_available()
+        and ask().get("avx512_bf16", False)
+    )
 
 
 def full_products(x: Tensor) -> AbstractContextManager[object]:
