@@ -18,6 +18,7 @@ COMPILED = {
     "skmatgnn.feature_selection._counts_numba",
     "skmatgnn.metrics._element_movers_numba",
     "skmatgnn.nn.ops._block_numba",
+    "skmatgnn.nn.ops._numba_colours",
     "skmatgnn.nn.ops._numba_rows",
 }
 MODULES = sorted(

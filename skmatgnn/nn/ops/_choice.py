@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
@@ -16,6 +16,8 @@ from torch import Tensor
 
 __all__ = [
     "block_kernels",
+    "full_products",
+    "half_products_pay",
     "has_half_products",
     "kernels",
     "use_blocks",
@@ -29,6 +31,7 @@ VARIABLE = "SKMATGNN_KERNELS"
 DTYPES = (torch.float32, torch.bfloat16)
 BLOCK_DTYPES = (torch.float32, torch.float64)
 DEFAULT = "auto"
+MIN_HALF_DIM = 128  # below, rounding takes longer than products in bfloat16 save
 MAX_DIM = 2048  # a row of features has to fit into one program's registers
 
 _forced: ContextVar[str | None] = ContextVar("skmatgnn_kernels", default=None)
@@ -148,6 +151,47 @@ def has_half_products() -> bool:
     """
     dtype = torch.get_autocast_dtype("cpu")
     return torch.is_autocast_enabled("cpu") and dtype == torch.bfloat16
+
+
+def half_products_pay(width: int) -> bool:
+    """Whether products in bfloat16 are faster on this CPU than those in float32.
+
+    Parameters
+    ----------
+    width : int
+        Of the rows that blocks multiply.
+
+    Returns
+    -------
+    bool
+        False where this is not known.
+    """
+    if width < MIN_HALF_DIM or _chosen() not in ("auto", "blocked"):
+        return False
+    ask = getattr(torch.cpu, "get_capabilities", None)  # which old torch does not have
+    return bool(
+        ask is not None
+        and torch.backends.mkldnn.is_available()
+        and ask().get("avx512_bf16", False)
+    )
+
+
+def full_products(x: Tensor) -> AbstractContextManager[object]:
+    """Leave products out of autocast where blocks compute all that comes before.
+
+    The last map of a network has to be: its outputs rounded to bfloat16 have three
+    digits.
+
+    Parameters
+    ----------
+    x : Tensor
+        What is to be mapped.
+
+    Returns
+    -------
+    context manager
+    """
+    return torch.autocast("cpu", enabled=False) if use_blocks(x) else nullcontext()
 
 
 def block_kernels() -> ModuleType:
