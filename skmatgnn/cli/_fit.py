@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
         require_learnable(samples, MIN_ROWS, "training")
         if not model.is_network:
             _require_known_targets(samples)
-        seconds = _train(model, estimator, samples)
+        estimator, seconds = _train(model, estimator, samples, options.ensemble)
         info = ModelInfo.of(model.name, samples, uses_graphs=model.uses_graphs)
         if model.is_network:
             write_checkpoint(path, estimator, info)
@@ -86,6 +86,11 @@ def _require_trainable(options: argparse.Namespace) -> None:
         raise InvalidValueError(
             (f"{name!r} is not trained." if known else f"There is no model {name!r}.")
             + f" Models to fit: {', '.join(trainable)}."
+        )
+    if options.ensemble > 1 and not trainable[name].is_network:
+        raise InvalidValueError(
+            f"--ensemble is of networks, and {name} is none; a forest is an ensemble "
+            "by itself, of --n-estimators trees."
         )
     if options.parameters and not trainable[name].is_network:
         raise InvalidValueError(
@@ -118,12 +123,21 @@ def _make(model: Model, options: argparse.Namespace) -> Any:
     return make_network(type(estimator), options) if model.is_network else estimator
 
 
-def _train(model: Model, estimator: Any, samples: Samples) -> float:
+def _train(
+    model: Model, estimator: Any, samples: Samples, n_models: int
+) -> tuple[Any, float]:
     X = prepare(model, estimator, samples)
     y = samples.targets
+    if n_models > 1:
+        from skmatgnn import DeepEnsembleRegressor
+
+        seed = estimator.random_state
+        estimator = DeepEnsembleRegressor(
+            estimator, n_models=n_models, random_state=seed
+        )
     start = perf_counter()
     estimator.fit(X, y[:, 0] if y.shape[1] == 1 else y)
-    return perf_counter() - start
+    return estimator, perf_counter() - start
 
 
 def print_summary(
@@ -152,6 +166,8 @@ def print_summary(
             f"{estimator.history_[estimator.best_epoch_ - 1]['train_loss']:.4g} "
             "(of scaled targets)"
         )
+    elif hasattr(estimator, "n_models"):
+        print(f"an ensemble of {estimator.n_models} networks")
     size = options.out.expanduser().stat().st_size / 1e6
     pickled = is_pickle(options.out.expanduser())
     remark = "; a pickle, open only those you trust" if pickled else ""

@@ -248,17 +248,19 @@ def _read_checkpoint(path: Path, device: str) -> tuple[Any, ModelInfo]:
     from skmatgnn.estimators import load_estimator
     from skmatgnn.estimators._base import BaseGraphEstimator
     from skmatgnn.estimators._checkpoint import read_about
+    from skmatgnn.estimators._wrapper import innermost
 
     estimator = load_estimator(path.as_posix(), device=device)
     about = {} if is_shipped(path) else read_about(path)
     try:
         info = ModelInfo(**about["model"])
     except (KeyError, TypeError):  # saved by the estimator itself
-        properties = getattr(estimator, "property_names_", ())
+        model = innermost(estimator)
+        properties = getattr(model, "property_names_", ())
         info = ModelInfo(
             model=type(estimator).__name__,
             target_names=[str(name) for name in properties],
-            uses_graphs=isinstance(estimator, BaseGraphEstimator),
+            uses_graphs=isinstance(model, BaseGraphEstimator),
             formula_column=None,
             n_samples=0,
         )

@@ -255,6 +255,14 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
     )
     add_parameters(parser)
     parser.add_argument(
+        "--ensemble",
+        type=integer(1),
+        default=1,
+        metavar="N",
+        help="average N networks that start from other weights; predict --std then "
+        "writes how far they differ (default: 1)",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         required=True,
@@ -290,7 +298,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--std",
         action="store_true",
-        help="write standard deviations too (crabnet and modnet; by default both are "
-        "too sure of themselves)",
+        help="write standard deviations too (of crabnet, modnet and what fit "
+        "--ensemble has made; by default all are too sure of themselves)",
     )
     add_common(parser)

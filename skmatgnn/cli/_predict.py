@@ -95,8 +95,8 @@ def _require_std(estimator: Any, info: ModelInfo) -> None:
     if not gives_std(estimator):
         raise InvalidValueError(
             f"--std: this {info.model} predicts no standard deviation. Those of "
-            "crabnet and modnet do, with their default loss and ensemble; for others "
-            "see DeepEnsembleRegressor and ConformalRegressor in Python."
+            "crabnet and modnet do, with their default loss and ensemble, and any "
+            "network of `skmatgnn fit --ensemble 5`."
         )
 
 
@@ -258,8 +258,7 @@ def _predict(
     if not info.uses_graphs:
         predicted = _predict_formulas(estimator, samples, options, n_before)
     else:
-        estimator.set_params(n_jobs=options.n_jobs)
-        predicted = estimator.predict(make_graphs(estimator, samples))
+        predicted = _predict_structures(estimator, samples, options)
     predicted = predicted.reshape(len(samples), -1)
     if predicted.dtype.kind != "f":  # labels
         return predicted
@@ -269,6 +268,19 @@ def _predict(
             f"The prediction for {samples.place(lost[0])} is not finite."
         )
     return predicted
+
+
+def _predict_structures(
+    estimator: Any, samples: Samples, options: argparse.Namespace
+) -> FloatArray:
+    from skmatgnn.estimators._wrapper import innermost
+
+    model = innermost(estimator)
+    model.set_params(n_jobs=options.n_jobs)
+    graphs = make_graphs(model, samples)
+    if not options.std:
+        return estimator.predict(graphs)
+    return np.column_stack(estimator.predict(graphs, return_std=True))
 
 
 def _predict_formulas(

@@ -21,7 +21,7 @@ from skmatgnn.errors import InvalidTypeError
 from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.utils._doc_link import DocLinkMixin
 
-__all__ = ["WrapperMixin", "gives_std", "predict_with_std"]
+__all__ = ["WrapperMixin", "gives_std", "innermost", "predict_with_std"]
 
 
 class WrapperMixin(CheckpointMixin, DocLinkMixin, MetaEstimatorMixin):
@@ -71,6 +71,27 @@ class WrapperMixin(CheckpointMixin, DocLinkMixin, MetaEstimatorMixin):
                 setattr(self, name, getattr(fitted, name))
             else:
                 self.__dict__.pop(name, None)
+
+
+def innermost(estimator: Any) -> Any:
+    """Find what predicts in a fitted estimator around others.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    estimator
+        The first, where there are several.
+    """
+    while True:
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif isinstance(estimator, WrapperMixin):
+            estimator = estimator.estimators_[0]
+        else:
+            return estimator
 
 
 def gives_std(estimator: Any) -> bool:

@@ -214,9 +214,9 @@ def test_fit__interrupted_training__writes_the_best_model_and_exits_130(
 ):
     train = _fit._train
 
-    def interrupted(model, samples, options):
+    def interrupted(*arguments):
         notes.interrupted = True
-        return train(model, samples, options)
+        return train(*arguments)
 
     notes = None
     run = _fit.run

@@ -4,8 +4,9 @@ import csv
 
 import numpy as np
 
-from skmatgnn import load_estimator
+from skmatgnn import ALIGNNRegressor, DeepEnsembleRegressor, load_estimator
 from skmatgnn.cli import main
+from skmatgnn.datasets import read_structures
 
 
 def test_predict__std__equals_that_of_the_estimator(oxides, tmp_path):
@@ -36,3 +37,44 @@ def test_predict__std_of_a_model_without__names_those_that_have_it(
     assert "--std: this rf_magpie predicts no standard deviation" in message
     assert "crabnet and modnet do, with" in message
     assert not (tmp_path / "p").exists()
+
+
+def test_ensemble__of_structures__predicts_in_the_shell_as_in_python(
+    crystal_folder, tmp_path, capsys
+):
+    model, out = tmp_path / "m.safetensors", tmp_path / "p.csv"
+    network = {
+        "hidden_dim": 8, "embedding_dim": 8, "n_alignn_layers": 1, "n_gcn_layers": 1,
+    }  # fmt: skip
+    arguments = ["--model", "alignn", "--ensemble", "2", "--quiet", "--out", str(model)]
+    arguments += ["--max-epochs", "1", "--device", "cpu"]
+    for name, value in network.items():
+        arguments += ["--param", f"{name}={value}"]
+    assert main(["fit", str(crystal_folder), *arguments]) == 0
+    assert "an ensemble of 2 networks" in capsys.readouterr().out
+    loaded = load_estimator(model)
+    assert isinstance(loaded, DeepEnsembleRegressor)
+    first, second = loaded.estimators_
+    assert isinstance(first, ALIGNNRegressor)
+    assert first.random_state != second.random_state
+    predict = ["predict", str(model), str(crystal_folder), "--quiet", "--out", str(out)]
+    assert main([*predict, "--std"]) == 0
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    read = read_structures(crystal_folder)
+    assert [row["id"] for row in rows] == read.frame["file"].tolist()
+    expected = np.stack(loaded.predict(read.data, return_std=True), axis=1)
+    name = next(column for column in rows[0] if column.startswith("std_"))[4:]
+    found = [
+        [float(row[f"{kind}_{name}"]) for kind in ("predicted", "std")] for row in rows
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert (expected[:, 1] > 0).all()
+    assert main(predict) == 0
+    assert "std" not in out.read_text().splitlines()[0]
+
+
+def test_ensemble__of_forests__is_refused(refused, oxides, tmp_path):
+    arguments = ["--target", "gap", "--model", "rf_magpie", "--ensemble", "2"]
+    message = refused("fit", oxides, *arguments, "--out", tmp_path / "m")
+    assert "--ensemble is of networks, and rf_magpie is none" in message
