@@ -242,6 +242,8 @@ def test_estimator__html__describes_every_parameter_and_has_no_dead_link(cls):
 def test_module__examples_in_docstrings__give_what_they_show(name):
     if name.startswith(KERNELS):
         pytest.importorskip("triton")
+    if "_numba" in name:
+        pytest.importorskip("numba")
     module = importlib.import_module(name)
     finder = doctest.DocTestFinder(exclude_empty=True)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 __all__ = [
     "block_kernels",
@@ -31,6 +32,7 @@ VARIABLE = "SKMATGNN_KERNELS"
 DTYPES = (torch.float32, torch.bfloat16)
 BLOCK_DTYPES = (torch.float32, torch.float64)
 DEFAULT = "auto"
+OLDEST_TRITON = "3.4"  # that the kernels were tried with
 MIN_HALF_DIM = 128  # below, rounding takes longer than products in bfloat16 save
 MAX_DIM = 2048  # a row of features has to fit into one program's registers
 
@@ -292,6 +294,10 @@ def _compiler_obstacle() -> str:
     if find_spec("triton") is None:
         return "Triton is not installed"
     try:
+        import triton
+
+        if TorchVersion(triton.__version__) < OLDEST_TRITON:
+            return f"Triton {triton.__version__} is older than {OLDEST_TRITON}"
         from skmatgnn.nn.ops._triton_probe import probe
 
         probe()
