@@ -129,7 +129,7 @@ def _train(
     X = prepare(model, estimator, samples)
     y = samples.targets
     if n_models > 1:
-        from skmatgnn import DeepEnsembleRegressor
+        from skmatgnn.estimators import DeepEnsembleRegressor
 
         seed = estimator.random_state
         estimator = DeepEnsembleRegressor(
