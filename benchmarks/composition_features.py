@@ -11,23 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
 
 import numpy as np
 import pandas as pd
+from _shared import cpu_time
 from matminer.featurizers import composition as matminer
 from pymatgen.core import Composition
 
 from skmatgnn.featurizers import CompositionFeatures
 
 MAX_ATOMS = 40
-
-
-def cpu_time(function):
-    start = time.process_time()
-    result = function()
-    return time.process_time() - start, result
 
 
 def featurizers():
@@ -51,7 +45,7 @@ def usable(formula):
 def compare(formulas, n_reference):
     features = CompositionFeatures(impute_nan=True)
     features.transform(formulas[:10])
-    ours_s = min(cpu_time(lambda: features.transform(formulas))[0] for _ in range(3))
+    ours_s = cpu_time(lambda: features.transform(formulas), 3)[0]
     part = [formula for formula in formulas if usable(formula)][:n_reference]
     reference = featurizers()
 

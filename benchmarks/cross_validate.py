@@ -9,13 +9,13 @@ Folds keep reduced formulas together.
 from __future__ import annotations
 
 import argparse
-import ast
 import gzip
 import json
 import sys
 import time
 
 import numpy as np
+from _shared import settings
 from pymatgen.core import Structure
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import GroupKFold, cross_val_score
@@ -37,8 +37,7 @@ def main():
     structures = [Structure(r["lattice"], r["species"], r["frac_coords"]) for r in rows]
     y = np.array([r[args.target] for r in rows], dtype=float)
     groups = [s.composition.reduced_formula for s in structures]
-    pairs = (item.split("=", 1) for item in args.set)
-    chosen = {name: ast.literal_eval(value) for name, value in pairs}
+    chosen = settings(args.set)
     estimator = getattr(skmatgnn, args.estimator)(random_state=0, **chosen)
     scheme = {
         "groups": groups,

@@ -17,26 +17,12 @@ import json
 import os
 import platform
 import subprocess
-import time
 from pathlib import Path
 
-import matminer.utils.data
 import numpy as np
-import pandas as pd
+from _shared import cpu_time, load_formulas
 
 from skmatgnn.metrics import element_movers_distances
-
-
-def load_formulas(source, n):
-    if source is None:
-        folder = Path(matminer.utils.data.__file__).parent / "data_files"
-        path = folder / "mp_transport" / "transport_database.tar.xz"
-        column = "pretty_formula"
-    else:
-        path, column = source
-    table = pd.read_csv(path, usecols=[column], keep_default_na=False)
-    formulas = table[column].astype(str).drop_duplicates()
-    return formulas.sample(min(n, len(formulas)), random_state=0).tolist()
 
 
 def run_peer(python, formulas):
@@ -51,18 +37,9 @@ def run_peer(python, formulas):
     return json.loads(result.stdout)
 
 
-def best_cpu_time(function, repeats):
-    best, result = np.inf, None
-    for _ in range(repeats):
-        start = time.process_time()
-        result = function()
-        best = min(best, time.process_time() - start)
-    return best, result
-
-
 def compare(formulas, peer):
     n = len(formulas)
-    ours_s, matrix = best_cpu_time(lambda: element_movers_distances(formulas), 3)
+    ours_s, matrix = cpu_time(lambda: element_movers_distances(formulas), 3)
     report = {
         "formulas": n,
         "skmatgnn_matrix_s": ours_s,
@@ -97,7 +74,7 @@ def main():
     parser.add_argument("--n", type=int, default=3000, help="formulas for skmatgnn")
     parser.add_argument("--n-peer", type=int, default=300, help="formulas for elmd")
     options = parser.parse_args()
-    formulas = load_formulas(options.formulas, options.n)
+    formulas = load_formulas(options.formulas, options.n, distinct=True)
     peer = None
     if options.peer_python:
         peer = run_peer(options.peer_python, formulas[: options.n_peer])

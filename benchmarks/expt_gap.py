@@ -11,13 +11,13 @@ means over the five folds: CrabNet 0.346, MODNet 0.333, random forest on Magpie 
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import sys
 import time
 
 import numpy as np
 import pandas as pd
+from _shared import settings
 
 import skmatgnn
 
@@ -33,8 +33,7 @@ def main():
     )
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
-    pairs = (item.split("=", 1) for item in args.set)
-    chosen = {name: ast.literal_eval(value) for name, value in pairs}
+    chosen = settings(args.set)
     frame = pd.read_csv(args.data)
     formulas = frame["composition"].to_numpy(object)
     y, fold = frame["gap_expt"].to_numpy(float), frame["fold"].to_numpy()

@@ -11,20 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 
 import numpy as np
 import pandas as pd
+from _shared import cpu_time
 from sklearn.feature_selection import mutual_info_regression
 
 from skmatgnn.feature_selection import RelevanceRedundancySelector, mutual_information
 from skmatgnn.featurizers import CompositionFeatures
-
-
-def cpu_time(function):
-    start = time.process_time()
-    result = function()
-    return time.process_time() - start, result
 
 
 def reference(X, pairs):

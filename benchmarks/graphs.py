@@ -65,7 +65,10 @@ def make_records(n=200, seed=0):
 
 
 def to_structures(records):
-    return [Structure(r["lattice"], r["species"], r["frac"]) for r in records]
+    return [
+        Structure(r["lattice"], r["species"], r.get("frac", r.get("frac_coords")))
+        for r in records
+    ]
 
 
 def cpu_ms(function, n):

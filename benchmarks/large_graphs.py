@@ -67,6 +67,18 @@ def as_structures(structures):
         yield Structure(lattice, numbers, frac)
 
 
+def packed_structures(n):
+    """All of make_structures in memory, as arrays."""
+    lattices, numbers, coords = zip(*make_structures(n), strict=True)
+    return StructureArray(
+        np.array(lattices),
+        np.ones((n, 3), dtype=bool),
+        np.concatenate([[0], np.cumsum([len(z) for z in numbers])]),
+        np.concatenate(numbers),
+        np.concatenate(coords),
+    )
+
+
 def targets_of(graphs):
     """Something that can be learnt: mean atomic number and bonds per atom."""
     ptr = graphs.node_ptr
@@ -138,14 +150,7 @@ def make_only(options):
 def build_only(options):
     """Graphs of packed structures, in memory: the converter without the rest."""
     n = min(options.n, 5000)
-    lattices, numbers, coords = zip(*make_structures(n), strict=True)
-    structures = StructureArray(
-        np.array(lattices),
-        np.ones((n, 3), dtype=bool),
-        np.concatenate([[0], np.cumsum([len(z) for z in numbers])]),
-        np.concatenate(numbers),
-        np.concatenate(coords),
-    )
+    structures = packed_structures(n)
     converter = StructureToGraph(three_body_cutoff=4.0, n_jobs=options.n_jobs)
     converter.transform(structures[:256])  # starts the workers
     start, cpu = time.perf_counter(), time.process_time()

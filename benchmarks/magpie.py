@@ -14,37 +14,13 @@ import argparse
 import importlib.metadata
 import json
 import platform
-import time
-from pathlib import Path
 
-import matminer.utils.data
 import numpy as np
-import pandas as pd
+from _shared import cpu_time, load_formulas
 from matminer.featurizers.composition import ElementProperty
 from pymatgen.core import Composition
 
 from skmatgnn.featurizers import MagpieFeatures
-
-
-def load_formulas(source, n):
-    if source is None:
-        folder = Path(matminer.utils.data.__file__).parent / "data_files"
-        path = folder / "mp_transport" / "transport_database.tar.xz"
-        column = "pretty_formula"
-    else:
-        path, column = source
-    table = pd.read_csv(path, usecols=[column], keep_default_na=False)
-    formulas = table[column].astype(str)
-    return formulas.sample(min(n, len(formulas)), random_state=0).tolist()
-
-
-def cpu_time(function, repeats):
-    best, result = np.inf, None
-    for _ in range(repeats):
-        start = time.process_time()
-        result = function()
-        best = min(best, time.process_time() - start)
-    return best, result
 
 
 def compare(formulas, n_reference):

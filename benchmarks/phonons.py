@@ -13,7 +13,6 @@ best 28.76.
 from __future__ import annotations
 
 import argparse
-import ast
 import gzip
 import json
 import sys
@@ -21,6 +20,7 @@ import time
 
 import numpy as np
 import torch
+from _shared import settings
 from pymatgen.core import Structure
 
 import skmatgnn
@@ -53,17 +53,6 @@ def parse():
     return parser.parse_args()
 
 
-def parameters(args):
-    chosen = dict(getattr(presets, args.preset)) if args.preset else {}
-    for item in args.set:
-        name, _, value = item.partition("=")
-        try:
-            chosen[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            chosen[name] = value
-    return chosen
-
-
 def split(fold, number, inner):
     """Rows that train and rows that are measured."""
     train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
@@ -80,7 +69,8 @@ def error(model, X, y):
 
 def main():
     args = parse()
-    chosen = parameters(args)
+    chosen = dict(getattr(presets, args.preset)) if args.preset else {}
+    chosen |= settings(args.set)
     X, y, fold = load(args.data, args.target)
     for number in args.folds:
         train, test = split(fold, number, args.inner)

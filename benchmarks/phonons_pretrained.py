@@ -18,9 +18,10 @@ import sys
 import time
 from pathlib import Path
 
+from _shared import settings
 from phonons import error, split
 from phonons import load as load_folds
-from transfer_study import FILES, load, parameters
+from transfer_study import FILES, load
 
 from skmatgnn import ALIGNNRegressor, DeepEnsembleRegressor, MPTRegressor
 from skmatgnn.preprocessing import merge_properties
@@ -50,7 +51,7 @@ def main():
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=SOURCES)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
-    chosen = parameters(args.set)
+    chosen = settings(args.set)
     if args.pretrain:
         pretrain(args.data, args.sources, chosen).save(args.model)
         return

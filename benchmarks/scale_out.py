@@ -30,29 +30,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import parallel_config
-from large_graphs import N_STRUCTURES, make_structures, targets_of
+from large_graphs import N_STRUCTURES, packed_structures, targets_of
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 
 from skmatgnn import ALIGNNRegressor, MPTRegressor, presets
 from skmatgnn.graphs import GraphArray, StructureToGraph
-from skmatgnn.preprocessing import StructureArray
 
 REPEATS = 8  # how often each structure is taken
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "tf32": 1e-3, "bfloat16": 1e-2}
 
 
 def pack(n, three_body_cutoff, n_jobs):
-    lattices, numbers, coords = zip(*make_structures(n), strict=True)
-    structures = StructureArray(
-        np.array(lattices),
-        np.ones((n, 3), dtype=bool),
-        np.concatenate([[0], np.cumsum([len(z) for z in numbers])]),
-        np.concatenate(numbers),
-        np.concatenate(coords),
-    )
     converter = StructureToGraph(three_body_cutoff=three_body_cutoff, n_jobs=n_jobs)
-    return converter.transform(structures)
+    return converter.transform(packed_structures(n))
 
 
 def make_file(options):

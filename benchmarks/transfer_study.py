@@ -22,7 +22,6 @@ ended by --time-limit.
 from __future__ import annotations
 
 import argparse
-import ast
 import gzip
 import json
 import sys
@@ -31,6 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from _shared import settings
 from _study_tables import print_tables
 from _study_workers import Study
 from pymatgen.core import Structure
@@ -108,17 +108,6 @@ def parse():
     return args
 
 
-def parameters(items):
-    chosen = {}
-    for item in items:
-        name, _, value = item.partition("=")
-        try:
-            chosen[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            chosen[name] = value
-    return chosen
-
-
 def load(folder, *, quick):
     datasets, structures = {}, {}
     for name, (file, column) in FILES.items():
@@ -138,8 +127,8 @@ def load(folder, *, quick):
 
 def base_plan(args):
     """All designs, sizes and trials that were asked for."""
-    given = {**(QUICK if args.quick else {}), **parameters(args.set)}
-    source = ALIGNNRegressor(**{**given, **parameters(args.pretrain_set)})
+    given = {**(QUICK if args.quick else {}), **settings(args.set)}
+    source = ALIGNNRegressor(**{**given, **settings(args.pretrain_set)})
     sizes = args.sizes or (QUICK_SIZES if args.quick else SIZES)
     return make_plan(
         load(args.data, quick=args.quick),
@@ -147,8 +136,8 @@ def base_plan(args):
         targets=TARGETS,  # the hold-outs of all, whichever are run
         sources=None,
         source_estimator=source,
-        mpt_estimator=default_mpt(source).set_params(**parameters(args.mpt_set)),
-        fine_tuning_params=parameters(args.fine_tune_set),
+        mpt_estimator=default_mpt(source).set_params(**settings(args.mpt_set)),
+        fine_tuning_params=settings(args.fine_tune_set),
         designs=DESIGNS,
         fine_tuning_sizes=sizes,
         trials=args.trials or (2 if args.quick else 5),

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
-    from pymatgen.core import Composition, Structure
     from sklearn.utils import Bunch
 
     # with return_X_y a pair; Any, so that users need no cast for either
     Dataset: TypeAlias = Bunch | Any
 
-    StructureLike: TypeAlias = Structure | Any
-    CompositionLike: TypeAlias = str | Composition | Structure
-
 BoolArray: TypeAlias = NDArray[np.bool_]
 FloatArray: TypeAlias = NDArray[np.floating]
 IntArray: TypeAlias = NDArray[np.integer]
-ObjectSequence: TypeAlias = Sequence[Any] | NDArray[np.object_]
 RandomState: TypeAlias = int | np.random.RandomState | None
 
 __all__ = [
@@ -29,6 +23,5 @@ __all__ = [
     "BoolArray",
     "FloatArray",
     "IntArray",
-    "ObjectSequence",
     "RandomState",
 ]

@@ -8,7 +8,14 @@ import skmatgnn
 from skmatgnn.featurizers import MagpieFeatures
 from skmatgnn.testing import expected_failed_checks, numeric_adapter
 
-SMALL_ALIGNN = {"hidden_dim": 8, "embedding_dim": 8, "n_radial": 8, "n_angular": 4}
+SMALL_ALIGNN = {
+    "n_alignn_layers": 1,
+    "n_gcn_layers": 1,
+    "hidden_dim": 8,
+    "embedding_dim": 8,
+    "n_radial": 8,
+    "n_angular": 4,
+}
 SMALL_CGCNN = {"node_dim": 8, "hidden_dim": 8, "edge_step": 1.0}
 # noise depends on the number of rows, which weights and repetitions tell apart
 SMALL_CRABNET = {

@@ -12,9 +12,15 @@ from pathlib import Path
 import skmatgnn
 
 ROOT = Path(skmatgnn.__file__).parent
-# imported by the first network that is computed on a CPU; Numba then looks for a folder
-# that keeps what it compiles
-COMPILED = {"skmatgnn.nn.ops._block_numba", "skmatgnn.nn.ops._numba_rows"}
+# imported by the first network that is computed on a CPU, and where much is to be
+# counted; Numba then looks for a folder that keeps what it compiles
+COMPILED = {
+    "skmatgnn.feature_selection._counts_numba",
+    "skmatgnn.metrics._element_movers_numba",
+    "skmatgnn.nn.ops._block_numba",
+    "skmatgnn.nn.ops._numba_colours",
+    "skmatgnn.nn.ops._numba_rows",
+}
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages([str(ROOT)], "skmatgnn.")
@@ -158,7 +164,6 @@ def environment(home):
     paths = [str(ROOT.parent), *kept.get("PYTHONPATH", "").split(os.pathsep)]
     return kept | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "PYTHONPYCACHEPREFIX": str(home.parent / "bytecode"),
         "HOME": str(home),
         "TMPDIR": str(home),
         "OMP_NUM_THREADS": "1",

@@ -13,22 +13,31 @@ import skmatgnn
 
 ROOT = Path(skmatgnn.__file__).parent
 
-# what each sub-package may import of the package, and which heavy packages
+# what each sub-package may import of the package, besides itself
+BASE = {"errors", "utils", "_typing"}
+ON_MATERIALS = BASE | {"preprocessing"}
+LEARNING = ON_MATERIALS | {
+    *("featurizers", "graphs", "metrics", "estimators", "__version__"),
+}
 ALLOWED = {
-    "utils": {"errors", "utils", "_typing"},
-    "pretrained": {"errors", "pretrained"},
-    "preprocessing": {"errors", "utils", "preprocessing", "_typing"},
-    "nn": {"nn", "utils._dgl"},
-    "graphs": {"errors", "utils", "_typing", "preprocessing", "graphs", "nn.ops"},
-    "nets": {"errors", "utils", "_typing", "graphs", "nn", "nets"},
-    "featurizers": {"errors", "utils", "_typing", "preprocessing", "featurizers"},
-    "metrics": {"errors", "utils", "_typing", "preprocessing", "metrics"},
-    "feature_selection": {"errors", "utils", "_typing", "feature_selection"},
-    "estimators": {
-        *("errors", "utils", "_typing", "preprocessing", "featurizers", "graphs"),
-        *("nn", "nets", "estimators", "metrics", "feature_selection", "pretrained"),
-        "__version__",
-    },
+    "utils": {"errors", "_typing"},
+    "clusters": BASE,
+    "pretrained": {"errors"},
+    "preprocessing": BASE,
+    "datasets": ON_MATERIALS,
+    "nn": {"utils._dgl"},
+    "graphs": ON_MATERIALS | {"nn.ops"},
+    "nets": BASE | {"graphs", "nn"},
+    "featurizers": ON_MATERIALS,
+    "metrics": ON_MATERIALS,
+    "feature_selection": BASE,
+    "testing": ON_MATERIALS,
+    "estimators": ON_MATERIALS
+    | {"featurizers", "graphs", "nn", "nets", "metrics", "feature_selection"}
+    | {"pretrained", "__version__"},
+    "model_selection": LEARNING,
+    "inspection": LEARNING | {"model_selection"},
+    "cli": LEARNING | {"datasets", "inspection", "model_selection", "nets"},
 }
 WITH_TORCH = (  # of the graphs
     "_batch.py",
@@ -41,6 +50,8 @@ WITH_TORCH = (  # of the graphs
     "_upload.py",
 )
 FORBIDDEN = {
+    "nets": {"pymatgen", "pandas"},
+    "datasets": {"torch", "skorch"},
     "graphs": {"skorch"},
     "preprocessing": {"torch", "skorch"},
     "utils": {"torch", "skorch"},
@@ -61,9 +72,15 @@ def imported_names(path):
 
 
 def files_of(package):
-    files = sorted((ROOT / package).rglob("*.py"))
+    module = ROOT / f"{package}.py"
+    files = sorted((ROOT / package).rglob("*.py")) or [module] * module.is_file()
     assert files, f"the sub-package {package} has moved"
     return files
+
+
+def test_directions__sub_packages__are_all_held_to_one():
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages <= set(ALLOWED)
 
 
 @pytest.mark.parametrize("package", ALLOWED)
@@ -74,7 +91,8 @@ def test_sub_package__imports_of_ours__go_one_way(package):
                 continue
             inner = name.removeprefix("skmatgnn.") + "."
             assert any(
-                inner.startswith(f"{allowed}.") for allowed in ALLOWED[package]
+                inner.startswith(f"{allowed}.")
+                for allowed in {package, *ALLOWED[package]}
             ), f"{path.relative_to(ROOT)} must not import {name}"
 
 
@@ -104,7 +122,7 @@ def test_sub_package__frameworks__stay_where_they_belong(package):
     [
         (
             "import skmatgnn; skmatgnn.__version__; dir(skmatgnn)",
-            "torch pymatgen skorch",
+            "torch pymatgen skorch sklearn pandas",
         ),
         ("import skmatgnn.nn", "pymatgen sklearn skorch pandas matminer"),
         ("import skmatgnn.errors", "torch pymatgen sklearn numpy"),

@@ -18,6 +18,7 @@ __all__ = [
     "add_columns",
     "add_command",
     "add_common",
+    "add_parameters",
     "add_structure_column",
     "add_training",
     "integer",
@@ -169,6 +170,24 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help="cores for reading, graphs and fits side by side, -1 for all (default: 1)",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """Add what sets the parameters that have no option of their own.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    """
+    parser.add_argument(
+        "--param",
+        dest="parameters",
+        type=parameter,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other parameter of the network, such as lr=0.001; repeatable",
+    )
 
 
 def names(text: str) -> list[str]:

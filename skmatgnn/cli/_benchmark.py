@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,105 +14,22 @@ from skmatgnn.cli._fits import Fit, FitResult, FitStore, run_fits
 from skmatgnn.cli._load import load_samples
 from skmatgnn.cli._models import THEORY, Model, choose_models, prepare
 from skmatgnn.cli._report import foreign_entry, print_report, write_report
+from skmatgnn.cli._result import Evaluation, Result
 from skmatgnn.cli._samples import (
     Samples,
     holds_structures,
     require_learnable,
 )
-from skmatgnn.cli._schemes import (
-    Clusters,
-    find_clusters,
-    make_folds,
-    require_schemes,
-)
+from skmatgnn.cli._schemes import codes_of, find_clusters, make_folds, require_schemes
 from skmatgnn.cli._scores import bootstrap_intervals, score
 
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from skmatgnn._typing import FloatArray, IntArray
     from skmatgnn.cli._notes import Notes
 
-__all__ = ["Evaluation", "Result", "run"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One model under one scheme on one target.
-
-    Parameters
-    ----------
-    target, scheme, model : str
-        What was evaluated.
-    joint : bool
-        Whether the model learnt the other targets together with this one.
-    rows : ndarray of shape (n_tested,), int
-        Rows that were tested, ascending; under "bootstrap" some repeatedly.
-    y_pred : ndarray of shape (n_tested,)
-        Prediction for each of them, by a model that had not seen the row.
-    fold_of : ndarray of shape (n_tested,) of str
-        Label of the fold that tested it.
-    scores : dict of str to float
-        Of the pooled predictions.
-    intervals : dict of str to [low, high]
-        Their 95 % bootstrap intervals.
-    two_sigma : dict or None
-        The same "scores" and "intervals" over the rows whose target is within two
-        standard deviations of the mean of those trained on.
-    folds : list of dict
-        Sizes, scores and seconds of each fold.
-    fit_seconds, predict_seconds : float
-        Summed over the folds.
-    """
-
-    target: str
-    scheme: str
-    model: str
-    joint: bool
-    rows: IntArray
-    y_pred: FloatArray
-    fold_of: np.ndarray
-    scores: dict[str, float]
-    intervals: dict[str, list[float]]
-    two_sigma: dict[str, Any] | None
-    folds: list[dict[str, Any]]
-    fit_seconds: float
-    predict_seconds: float
-
-
-@dataclass
-class Result:
-    """Everything that a benchmark found.
-
-    Parameters
-    ----------
-    samples : Samples
-        The data.
-    options : Namespace
-        The arguments.
-    models : list of str
-        Models, as trained.
-    notes : Notes
-        Remarks that were made.
-    clusters : Clusters or None
-        Of the loco scheme.
-    evaluations : list of Evaluation
-        In the order of the table.
-    prepare_seconds : dict of str to float
-        Seconds for graphs, by model.
-    seconds : float
-        Of the whole run.
-    """
-
-    samples: Samples
-    options: argparse.Namespace
-    models: list[str]
-    notes: Notes
-    clusters: Clusters | None = None
-    evaluations: list[Evaluation] = field(default_factory=list)
-    prepare_seconds: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
+__all__ = ["run"]
 
 
 def run(options: argparse.Namespace, notes: Notes) -> int:
@@ -179,11 +95,11 @@ def _remark_on_repeats(samples: Samples, notes: Notes) -> None:
         if n_distinct < len(samples):
             notes.add(
                 f"{len(samples)} rows have only {n_distinct} compositions, and the "
-                "stratified scheme tests on compositions that it trains on"
-                + ("" if samples.has_structures else "; --group-column prevents that")
+                "stratified scheme tests on compositions that it trains on; the scheme "
+                "formula (--cv formula) does not"
             )
         return
-    pairs = np.unique(np.column_stack([compositions, _codes(samples.groups)]), axis=0)
+    pairs = np.unique(np.column_stack([compositions, codes_of(samples.groups)]), axis=0)
     n_shared = int((np.bincount(pairs[:, 0]) > 1).sum())
     if n_shared:
         notes.add(
@@ -191,10 +107,6 @@ def _remark_on_repeats(samples: Samples, notes: Notes) -> None:
             f"{samples.group_name}, so the stratified scheme can test on compositions "
             "that it trains on; a --group-column of formulas would keep them together"
         )
-
-
-def _codes(labels: np.ndarray) -> np.ndarray:
-    return np.unique(labels, return_inverse=True)[1]
 
 
 def _evaluate_all(result: Result, models: list[Model], store: FitStore) -> None:

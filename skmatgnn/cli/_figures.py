@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from skmatgnn.cli._benchmark import Evaluation, Result
+    from skmatgnn.cli._result import Evaluation, Result
     from skmatgnn.cli._schemes import Clusters
 
 __all__ = ["DrawnFigure", "draw_figures"]
@@ -239,7 +239,9 @@ def _plot_parity(figure: Figure, evaluation: Evaluation, result: Result) -> None
     y = samples.targets[evaluation.rows, samples.target_names.index(evaluation.target)]
     colours = None
     if evaluation.scheme == "loco":
-        colours = [f"cluster {label}" for label in evaluation.fold_of]
+        summary = [] if result.clusters is None else result.clusters.summary
+        central = {str(c["cluster"]): c["central_formula"] for c in summary}
+        colours = [f"{label} ({central.get(label)})" for label in evaluation.fold_of]
     display: Any = ParityDisplay.from_predictions(
         y,
         evaluation.y_pred,

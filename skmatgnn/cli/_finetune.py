@@ -16,7 +16,6 @@ from skmatgnn.cli._model_file import (
     write_checkpoint,
 )
 from skmatgnn.cli._models import make_graphs, make_network, require_device
-from skmatgnn.cli._report import package_versions
 from skmatgnn.cli._samples import holds_structures, require_learnable
 from skmatgnn.errors import InvalidValueError
 
@@ -56,14 +55,7 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
         start = perf_counter()
         estimator.fit(X, y[:, 0] if y.shape[1] == 1 else y)
         seconds = perf_counter() - start
-        info = ModelInfo(
-            model=name,
-            target_names=samples.target_names,
-            uses_graphs=uses_graphs,
-            formula_column=samples.formula_column,
-            n_samples=len(samples),
-            versions=package_versions(),
-        )
+        info = ModelInfo.of(name, samples, uses_graphs=uses_graphs)
         write_checkpoint(path, estimator, info)
     print_summary(estimator, info, seconds, options)
     print(

@@ -16,8 +16,14 @@ from skmatgnn.cli._model_file import (
     write_checkpoint,
     write_model,
 )
-from skmatgnn.cli._models import MODELS, THEORY, Model, choose_models, prepare
-from skmatgnn.cli._report import package_versions
+from skmatgnn.cli._models import (
+    MODELS,
+    THEORY,
+    Model,
+    choose_models,
+    make_network,
+    prepare,
+)
 from skmatgnn.cli._samples import (
     Samples,
     holds_structures,
@@ -51,29 +57,18 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     int
         Exit code; 130 where Ctrl-C ended the training and the best model was kept.
     """
-    untrained = ("control", THEORY, "all")
-    if options.model in untrained:
-        trainable = ", ".join(name for name in MODELS if name not in untrained)
-        raise InvalidValueError(
-            f"{options.model!r} is not trained. Models to fit: {trainable}."
-        )
+    _require_trainable(options)
     in_table = _expects_structures(options)
     structures = holds_structures(options.data) or in_table
     (model,) = choose_models([options.model], options, structures=structures)
+    estimator = _make(model, options)
     with replaced_path(options.out, is_former=is_model_file, what="model file") as path:
         samples = load_samples(options, notes, structures=in_table)
         require_learnable(samples, MIN_ROWS, "training")
         if not model.is_network:
             _require_known_targets(samples)
-        estimator, seconds = _train(model, samples, options)
-        info = ModelInfo(
-            model=model.name,
-            target_names=samples.target_names,
-            uses_graphs=model.uses_graphs,
-            formula_column=samples.formula_column,
-            n_samples=len(samples),
-            versions=package_versions(),
-        )
+        estimator, seconds = _train(model, estimator, samples, options.ensemble)
+        info = ModelInfo.of(model.name, samples, uses_graphs=model.uses_graphs)
         if model.is_network:
             write_checkpoint(path, estimator, info)
         else:
@@ -83,6 +78,27 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     return INTERRUPTED if notes.interrupted else 0
 
 
+def _require_trainable(options: argparse.Namespace) -> None:
+    name, untrained = options.model, ("control", THEORY)
+    trainable = {key: model for key, model in MODELS.items() if key not in untrained}
+    if name not in trainable:
+        known = name in untrained or name == "all"
+        raise InvalidValueError(
+            (f"{name!r} is not trained." if known else f"There is no model {name!r}.")
+            + f" Models to fit: {', '.join(trainable)}."
+        )
+    if options.ensemble > 1 and not trainable[name].is_network:
+        raise InvalidValueError(
+            f"--ensemble is of networks, and {name} is none; a forest is an ensemble "
+            "by itself, of --n-estimators trees."
+        )
+    if options.parameters and not trainable[name].is_network:
+        raise InvalidValueError(
+            f"--param sets parameters of networks, and {name} is none. Its trees are "
+            "set by --n-estimators."
+        )
+
+
 def _expects_structures(options: argparse.Namespace) -> bool:
     known = MODELS.get(options.model)
     needs = known is not None and known.uses_graphs
@@ -90,7 +106,7 @@ def _expects_structures(options: argparse.Namespace) -> bool:
 
 
 def _require_known_targets(samples: Samples) -> None:
-    from skmatgnn.datasets._tables import Problems
+    from skmatgnn.datasets._problems import Problems
 
     problems = Problems(
         samples.source, "rf_magpie cannot learn from them: remove these rows."
@@ -102,14 +118,23 @@ def _require_known_targets(samples: Samples) -> None:
     problems.raise_if_any()
 
 
-def _train(
-    model: Model, samples: Samples, options: argparse.Namespace
-) -> tuple[Any, float]:
+def _make(model: Model, options: argparse.Namespace) -> Any:
     estimator = model.make(options)
+    return make_network(type(estimator), options) if model.is_network else estimator
+
+
+def _train(
+    model: Model, estimator: Any, samples: Samples, n_models: int
+) -> tuple[Any, float]:
     X = prepare(model, estimator, samples)
     y = samples.targets
-    if model.is_network:
-        estimator.set_params(verbose=not options.quiet)
+    if n_models > 1:
+        from skmatgnn.estimators import DeepEnsembleRegressor
+
+        seed = estimator.random_state
+        estimator = DeepEnsembleRegressor(
+            estimator, n_models=n_models, random_state=seed
+        )
     start = perf_counter()
     estimator.fit(X, y[:, 0] if y.shape[1] == 1 else y)
     return estimator, perf_counter() - start
@@ -141,6 +166,8 @@ def print_summary(
             f"{estimator.history_[estimator.best_epoch_ - 1]['train_loss']:.4g} "
             "(of scaled targets)"
         )
+    elif hasattr(estimator, "n_models"):
+        print(f"an ensemble of {estimator.n_models} networks")
     size = options.out.expanduser().stat().st_size / 1e6
     pickled = is_pickle(options.out.expanduser())
     remark = "; a pickle, open only those you trust" if pickled else ""

@@ -13,7 +13,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from skmatgnn.cli._models import MODELS, THEORY
-from skmatgnn.cli._report import package_versions
+from skmatgnn.cli._versions import package_versions
 from skmatgnn.errors import SkmatgnnError
 from skmatgnn.utils.digest import digest
 from skmatgnn.utils.kept_results import KeptResults

@@ -16,11 +16,11 @@ from skmatgnn.datasets import (
     read_electrodes,
     theoretical_capacity,
 )
+from skmatgnn.datasets._problems import Problems
 from skmatgnn.datasets._structure_tables import parse_structure_table
 from skmatgnn.datasets._tables import (
-    Problems,
     Table,
-    is_missing,
+    is_unknown,
     parse_number,
     read_table,
 )
@@ -332,7 +332,7 @@ def numeric_columns(table: Table) -> str:
     numeric = []
     for name in dict.fromkeys(table.columns):
         cells = table.column(name)
-        known = [cell for cell in cells if not is_missing(cell)]
+        known = [cell for cell in cells if not is_unknown(cell)]
         if known and all(parse_number(cell) is not None for cell in known):
             numeric.append(repr(name))
     return ", ".join(numeric[:30]) or "none"

@@ -10,12 +10,16 @@ import json
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 from zipfile import ZIP_DEFLATED
 
 import joblib
 
+from skmatgnn.cli._versions import package_versions
 from skmatgnn.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from skmatgnn.cli._samples import Samples
 
 __all__ = [
     "ModelInfo",
@@ -67,6 +71,32 @@ class ModelInfo:
     formula_column: str | None
     n_samples: int
     versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: str, samples: Samples, *, uses_graphs: bool) -> Self:
+        """Describe a model that has just been trained.
+
+        Parameters
+        ----------
+        model : str
+            Name.
+        samples : Samples
+            What it was trained on.
+        uses_graphs : bool
+            Whether it needs structures.
+
+        Returns
+        -------
+        ModelInfo
+        """
+        return cls(
+            model=model,
+            target_names=samples.target_names,
+            uses_graphs=uses_graphs,
+            formula_column=samples.formula_column,
+            n_samples=len(samples),
+            versions=package_versions(),
+        )
 
 
 def is_model_file(path: Path) -> bool:
@@ -218,17 +248,19 @@ def _read_checkpoint(path: Path, device: str) -> tuple[Any, ModelInfo]:
     from skmatgnn.estimators import load_estimator
     from skmatgnn.estimators._base import BaseGraphEstimator
     from skmatgnn.estimators._checkpoint import read_about
+    from skmatgnn.estimators._wrapper import innermost
 
     estimator = load_estimator(path.as_posix(), device=device)
     about = {} if is_shipped(path) else read_about(path)
     try:
         info = ModelInfo(**about["model"])
     except (KeyError, TypeError):  # saved by the estimator itself
-        properties = getattr(estimator, "property_names_", ())
+        model = innermost(estimator)
+        properties = getattr(model, "property_names_", ())
         info = ModelInfo(
             model=type(estimator).__name__,
             target_names=[str(name) for name in properties],
-            uses_graphs=isinstance(estimator, BaseGraphEstimator),
+            uses_graphs=isinstance(model, BaseGraphEstimator),
             formula_column=None,
             n_samples=0,
         )

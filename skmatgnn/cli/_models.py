@@ -331,7 +331,7 @@ def find_problems(
     SkmatgnnError or None
         Names them; None if each alone passes.
     """
-    from skmatgnn.datasets._tables import Problems
+    from skmatgnn.datasets._problems import Problems
 
     problems = Problems(samples.source, "Correct these structures, or remove them.")
     for row, structure in enumerate(samples.X):
@@ -348,7 +348,7 @@ def find_problems(
 
 
 def _require_known_elements(graphs: Any, samples: Samples) -> None:
-    from skmatgnn.datasets._tables import Problems
+    from skmatgnn.datasets._problems import Problems
     from skmatgnn.utils.elements import ELEMENT_SYMBOLS, cgcnn_element_features
 
     without = np.asarray(np.isnan(cgcnn_element_features()).any(axis=1))

@@ -13,6 +13,7 @@ from skmatgnn.cli._arguments import (
     add_columns,
     add_command,
     add_common,
+    add_parameters,
     add_structure_column,
     add_training,
     integer,
@@ -27,12 +28,13 @@ _DESCRIPTION = "Predict properties of materials from crystal structures and form
 _BENCHMARK = """\
 Compare models on your data under several kinds of cross-validation:
 
-  stratified  folds with the same distribution of the target, or of the labels of
-              --stratify-column
-  formula     folds that share no reduced formula
-  loco        leave one cluster out: clusters of similar compositions (k-means on
-              Magpie features), each predicted by a model that never saw it
-  bootstrap   trained on rows drawn with replacement, tested on those not drawn
+  stratified       folds with the same distribution of the target, or of the labels
+                   of --stratify-column
+  formula          folds that share no reduced formula
+  chemical_system  folds that share no set of elements, such as Li-Fe-P-O
+  loco             leave one cluster out: clusters of similar compositions (k-means
+                   on Magpie features), each predicted by a model that never saw it
+  bootstrap        trained on rows drawn with replacement, tested on those not drawn
 
 With --group-column the rows of a group are never on both sides of a split; a group
 whose rows fall into several clusters goes whole to the one that has most of them.
@@ -85,6 +87,8 @@ examples:
   skmatgnn fit gaps.csv --formula-column formula --target gap \\
       --model rf_magpie --out gaps.model
   skmatgnn fit crystals/ --model alignn --max-epochs 100 --out crystals.model
+  skmatgnn fit crystals/ --model alignn --param lr=0.005 --param early_stopping=true \
+      --out crystals.model
   skmatgnn fit crystals.json --target volume --model cgcnn --out volume.model
 
 Ctrl-C while a network is trained writes the best model so far (exit code 130).
@@ -98,8 +102,9 @@ examples:
   skmatgnn predict crystals.model new_crystals/ --out new.csv
 
 The CSV has the columns id (line of the table, or name of the structure file), formula,
-and predicted_TARGET for each target. An existing file is replaced only if it is such a
-CSV. A CSV of formulas may be larger than memory: it is read and written part by part.
+and predicted_TARGET for each target, with --std also std_TARGET. An existing file is
+replaced only if it is such a CSV. A CSV of formulas may be larger than memory: it is
+read and written part by part.
 
 """
 
@@ -198,14 +203,16 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
         type=names,
         default=["stratified", "loco"],
         metavar="A,B",
-        help="stratified, formula, loco, bootstrap (default: stratified,loco)",
+        help="stratified, formula, chemical_system, loco, bootstrap (default: "
+        "stratified,loco)",
     )
     parser.add_argument(
         "--n-splits",
         type=integer(2),
         default=5,
         metavar="N",
-        help="folds of the schemes stratified and formula (default: 5)",
+        help="folds of the schemes stratified, formula and chemical_system "
+        "(default: 5)",
     )
     parser.add_argument(
         "--n-resamples",
@@ -246,6 +253,15 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         help="alignn or cgcnn (structures); crabnet, modnet or rf_magpie (formulas or "
         "structures)",
     )
+    add_parameters(parser)
+    parser.add_argument(
+        "--ensemble",
+        type=integer(1),
+        default=1,
+        metavar="N",
+        help="average N networks that start from other weights; predict --std then "
+        "writes how far they differ (default: 1)",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -278,5 +294,11 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
         default=Path("predictions.csv"),
         metavar="CSV",
         help="file to write (default: predictions.csv)",
+    )
+    parser.add_argument(
+        "--std",
+        action="store_true",
+        help="write standard deviations too (of crabnet, modnet and what fit "
+        "--ensemble has made; by default all are too sure of themselves)",
     )
     add_common(parser)

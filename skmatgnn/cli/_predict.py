@@ -22,12 +22,18 @@ from skmatgnn.cli._samples import (
     objects,
     structure_samples,
 )
+from skmatgnn.datasets._problems import Problems
+from skmatgnn.datasets._structure_files import (
+    is_structure_file,
+    list_structure_files,
+    parse_structure_file,
+)
 from skmatgnn.datasets._structure_tables import (
     find_structure_column,
     parse_structure_table,
 )
 from skmatgnn.datasets._table_parts import is_readable_twice, table_parts
-from skmatgnn.datasets._tables import Problems, read_table
+from skmatgnn.datasets._tables import read_table
 from skmatgnn.errors import InvalidValueError, SkmatgnnError
 
 if TYPE_CHECKING:
@@ -41,8 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read_structure_files", "run"]
 
-_SUFFIXES = (".cif", ".vasp", ".poscar")
-_NAMES = ("poscar", "contcar")
 _HEADER = "id,formula,predicted_"
 ROWS_AT_ONCE = 2**16  # of a table, which is neither read nor written as a whole
 
@@ -67,16 +71,15 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     ) as file:
         require_device(options.device)
         estimator, info = read_model(options.model_file, device=options.device)
+        if options.std:
+            _require_std(estimator, info)
         count = 0
         for samples in _load(options, info, notes):
             predicted = _predict(estimator, info, samples, options, count)
             if notes.interrupted:
                 raise KeyboardInterrupt
             if count == 0:
-                names = info.target_names or _default_names(predicted.shape[1])
-                _write_rows(
-                    file, [["id", "formula", *map("predicted_{}".format, names)]]
-                )
+                _write_rows(file, [_header(info, predicted.shape[1], options)])
             columns = zip(
                 samples.ids, samples.formulas, predicted.tolist(), strict=True
             )
@@ -84,6 +87,24 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
             count += len(samples)
     print(f"{count:,} predictions of {info.model} in {options.out}")
     return 0
+
+
+def _require_std(estimator: Any, info: ModelInfo) -> None:
+    from skmatgnn.estimators._wrapper import gives_std
+
+    if not gives_std(estimator):
+        raise InvalidValueError(
+            f"--std: this {info.model} predicts no standard deviation. Those of "
+            "crabnet and modnet do, with their default loss and ensemble, and any "
+            "network of `skmatgnn fit --ensemble 5`."
+        )
+
+
+def _header(info: ModelInfo, n_columns: int, options: argparse.Namespace) -> list[str]:
+    kinds = ["predicted", "std"] if options.std else ["predicted"]
+    names = info.target_names or _default_names(n_columns // len(kinds))
+    columns = [f"{kind}_{name}" for kind in kinds for name in names]
+    return ["id", "formula", *columns]
 
 
 def _write_rows(file: IO[bytes], rows: Iterable[list[Any]]) -> None:
@@ -105,7 +126,7 @@ def _load(
     options: argparse.Namespace, info: ModelInfo, notes: Notes
 ) -> Iterator[Samples]:
     data = options.data
-    if holds_structures(data) or _is_structure_file(data):
+    if holds_structures(data) or is_structure_file(data):
         if options.formula_column is not None:
             raise InvalidValueError("--formula-column is for tables, not structures.")
         yield read_structure_files(data, options, notes)
@@ -181,13 +202,6 @@ def _structure_table(options: argparse.Namespace, info: ModelInfo) -> Samples:
     )
 
 
-def _is_structure_file(path: Path) -> bool:
-    name = path.name.lower()
-    return path.is_file() and (
-        path.suffix.lower() in _SUFFIXES or name.startswith(_NAMES)
-    )
-
-
 def read_structure_files(
     data: Path, options: argparse.Namespace, notes: Notes
 ) -> Samples:
@@ -214,14 +228,7 @@ def read_structure_files(
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    from skmatgnn.datasets._structure_files import parse_structure_file
-
-    paths = [data] if data.is_file() else sorted(filter(_is_structure_file, _in(data)))
-    if not paths:
-        raise InvalidValueError(
-            f"{data} holds no structure files; looked for *{', *'.join(_SUFFIXES)}, "
-            "POSCAR*, CONTCAR*."
-        )
+    paths = list_structure_files(data)
     parallel = Parallel(n_jobs=options.n_jobs, return_as="generator")
     parsed = parallel(delayed(parse_structure_file)(path) for path in paths)
     problems = Problems(str(data), "Correct these files, or remove them.")
@@ -241,10 +248,6 @@ def read_structure_files(
     return structure_samples(str(data), structures, ids=ids, id_name="file")
 
 
-def _in(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
-
-
 def _predict(
     estimator: Any,
     info: ModelInfo,
@@ -253,10 +256,9 @@ def _predict(
     n_before: int,
 ) -> FloatArray:
     if not info.uses_graphs:
-        predicted = _predict_formulas(estimator, samples, n_before)
+        predicted = _predict_formulas(estimator, samples, options, n_before)
     else:
-        estimator.set_params(n_jobs=options.n_jobs)
-        predicted = estimator.predict(make_graphs(estimator, samples))
+        predicted = _predict_structures(estimator, samples, options)
     predicted = predicted.reshape(len(samples), -1)
     if predicted.dtype.kind != "f":  # labels
         return predicted
@@ -268,11 +270,29 @@ def _predict(
     return predicted
 
 
-def _predict_formulas(estimator: Any, samples: Samples, n_before: int) -> FloatArray:
+def _predict_structures(
+    estimator: Any, samples: Samples, options: argparse.Namespace
+) -> FloatArray:
+    from skmatgnn.estimators._wrapper import innermost
+
+    model = innermost(estimator)
+    model.set_params(n_jobs=options.n_jobs)
+    graphs = make_graphs(model, samples)
+    if not options.std:
+        return estimator.predict(graphs)
+    return np.column_stack(estimator.predict(graphs, return_std=True))
+
+
+def _predict_formulas(
+    estimator: Any, samples: Samples, options: argparse.Namespace, n_before: int
+) -> FloatArray:
     from skmatgnn.estimators import predict_in_chunks
 
     try:
-        return predict_in_chunks(estimator, samples.X)
+        if not options.std:
+            return predict_in_chunks(estimator, samples.X)
+        parts = predict_in_chunks(estimator, samples.X, return_std=True)
+        return np.column_stack(parts)
     except SkmatgnnError as error:
         if n_before == 0:
             raise

@@ -10,7 +10,6 @@ from skmatgnn.cli._fit import INTERRUPTED, MIN_ROWS, print_summary
 from skmatgnn.cli._model_file import ModelInfo, is_checkpoint, write_checkpoint
 from skmatgnn.cli._models import make_graphs, make_network, require_device
 from skmatgnn.cli._properties import Merged, merge_files
-from skmatgnn.cli._report import package_versions
 from skmatgnn.cli._samples import holds_structures, limited, require_learnable
 
 if TYPE_CHECKING:
@@ -54,14 +53,7 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
         start = perf_counter()
         estimator.fit(graphs, _frame(samples))
         seconds = perf_counter() - start
-        info = ModelInfo(
-            model=f"mpt ({options.model})",
-            target_names=samples.target_names,
-            uses_graphs=True,
-            formula_column=None,
-            n_samples=len(samples),
-            versions=package_versions(),
-        )
+        info = ModelInfo.of(f"mpt ({options.model})", samples, uses_graphs=True)
         write_checkpoint(path, estimator, info, merged=_provenance(merged, options))
     print_summary(estimator, info, seconds, options)
     return INTERRUPTED if notes.interrupted else 0

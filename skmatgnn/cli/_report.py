@@ -7,36 +7,25 @@ import json
 import math
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import skmatgnn
 from skmatgnn.cli._figures import draw_figures
 from skmatgnn.cli._page import make_page
 from skmatgnn.cli._texts import SHOWN_SCORES, with_interval
+from skmatgnn.cli._versions import package_versions
 
 if TYPE_CHECKING:
-    from skmatgnn.cli._benchmark import Evaluation, Result
+    from skmatgnn.cli._result import Evaluation, Result
 
-__all__ = ["foreign_entry", "package_versions", "print_report", "write_report"]
+__all__ = ["foreign_entry", "print_report", "write_report"]
 
 FORMAT = "skmatgnn-benchmark"
 FORMAT_VERSION = 1
 REPORT, RESULTS, PREDICTIONS = "report.html", "results.json", "predictions.csv"
 TABLES = "tables.md"
-_PACKAGES = (
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "pymatgen",
-    "matminer",
-    "torch",
-    "skorch",
-)
 _HEADERS = ("scheme", "model", "MAE", "SMAE", "R2", "seconds")
 
 
@@ -64,22 +53,6 @@ def foreign_entry(folder: Path) -> str | None:
     if others:
         return f"holds files of yours beside former results ({', '.join(others[:3])})"
     return None
-
-
-def package_versions() -> dict[str, str]:
-    """List the versions that a result depends on.
-
-    Returns
-    -------
-    dict of str to str
-    """
-    found = {"python": platform.python_version(), "skmatgnn": skmatgnn.__version__}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def write_report(result: Result, folder: Path) -> None:
@@ -229,7 +202,7 @@ def print_report(result: Result) -> None:
         of_groups = f" in {count:,} groups of {samples.group_name}"
     print(f"{len(samples):,} rows{of_groups}")
     for scheme in options.cv:
-        if scheme in ("stratified", "formula"):
+        if scheme in ("stratified", "formula", "chemical_system"):
             by = f" by {samples.stratum_name}" if samples.strata is not None else ""
             print(
                 f"{scheme}: {options.n_splits} folds"

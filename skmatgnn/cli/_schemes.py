@@ -26,12 +26,13 @@ __all__ = [
     "SCHEMES",
     "Clusters",
     "Fold",
+    "codes_of",
     "find_clusters",
     "make_folds",
     "require_schemes",
 ]
 
-SCHEMES = ("stratified", "formula", "loco", "bootstrap")
+SCHEMES = ("stratified", "formula", "chemical_system", "loco", "bootstrap")
 MAX_BINS = 10
 
 
@@ -158,7 +159,7 @@ def find_clusters(samples: Samples, random_state: int, notes: Notes) -> Clusters
 
 def _keep_groups(labels: IntArray, groups: np.ndarray) -> IntArray:
     """Give each group the cluster of most of its rows; of equal ones the larger."""
-    _, codes = np.unique(groups, return_inverse=True)
+    codes = codes_of(groups)
     counts = np.zeros((codes.max() + 1, labels.max() + 1), dtype=np.intp)
     np.add.at(counts, (codes, labels), 1)
     return counts.argmax(axis=1)[codes]
@@ -200,7 +201,7 @@ def make_folds(
 
     Parameters
     ----------
-    scheme : {"stratified", "formula", "loco", "bootstrap"}
+    scheme : {"stratified", "formula", "chemical_system", "loco", "bootstrap"}
         How.
     samples : Samples
         The data.
@@ -227,8 +228,8 @@ def make_folds(
         splits = _by_cluster(clusters.labels[known], samples.source, names)
     elif scheme == "bootstrap":
         splits = _resamples(samples, known, options)
-    elif scheme == "formula":
-        splits = _by_formula(samples, known, options)
+    elif scheme in ("formula", "chemical_system"):
+        splits = _by_composition(scheme, samples, known, options)
     else:
         splits = _stratified(samples, known, y[known], options)
     return [Fold(label, known[train], known[test]) for label, train, test in splits]
@@ -254,7 +255,7 @@ def _resamples(
     rng = np.random.default_rng(options.random_state)
     units: IntArray = np.arange(len(known))
     if samples.groups is not None:
-        units = _codes(samples.groups[known])
+        units = codes_of(samples.groups[known])
     n_units = int(units.max()) + 1
     splits: list[_Split] = []
     for number in range(options.n_resamples):
@@ -269,21 +270,23 @@ def _resamples(
     return splits
 
 
-def _by_formula(
-    samples: Samples, known: IntArray, options: argparse.Namespace
+def _by_composition(
+    scheme: str, samples: Samples, known: IntArray, options: argparse.Namespace
 ) -> list[_Split]:
     from sklearn.model_selection import GroupKFold
 
-    from skmatgnn.model_selection import formula_groups
+    from skmatgnn.model_selection import chemical_system_groups, formula_groups
 
-    groups = _codes(formula_groups(samples.X[known]))
+    label = formula_groups if scheme == "formula" else chemical_system_groups
+    groups = codes_of(label(samples.X[known]))
     if samples.groups is not None:
-        groups = _joined(groups, _codes(samples.groups[known]))
+        groups = _joined(groups, codes_of(samples.groups[known]))
     found = int(groups.max()) + 1
     if found < options.n_splits:
+        name = scheme.replace("_", " ")
         raise InvalidValueError(
-            f"{samples.source}: {options.n_splits} folds by formula need as many "
-            f"different formulas; there are {found}. Lower --n-splits."
+            f"{samples.source}: {options.n_splits} folds by {name} need as many "
+            f"different {name}s; there are {found}. Lower --n-splits."
         )
     cv = GroupKFold(options.n_splits, shuffle=True, random_state=options.random_state)
     return _numbered(cv.split(known, groups=groups))
@@ -300,7 +303,7 @@ def _joined(first: IntArray, second: IntArray) -> IntArray:
         ),
         shape=(offset + int(second.max()) + 1,) * 2,
     )
-    return _codes(connected_components(graph, directed=False)[1][:n])
+    return codes_of(connected_components(graph, directed=False)[1][:n])
 
 
 def _stratified(
@@ -368,5 +371,15 @@ def _numbered(splits: Iterable[tuple[IntArray, IntArray]]) -> list[_Split]:
     return [(str(number), *split) for number, split in enumerate(splits)]
 
 
-def _codes(labels: np.ndarray) -> IntArray:
+def codes_of(labels: np.ndarray) -> IntArray:
+    """Give labels numbers, in the order of the labels.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+    """
     return np.unique(labels, return_inverse=True)[1]

@@ -9,9 +9,9 @@ from skmatgnn.cli._arguments import (
     TABLE_OR_FOLDER,
     add_columns,
     add_command,
+    add_parameters,
     add_structure_column,
     add_training,
-    parameter,
     property_source,
 )
 
@@ -162,15 +162,7 @@ def add_finetune(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--param",
-        dest="parameters",
-        type=parameter,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="any other parameter of the estimator, such as lr=0.001; repeatable",
-    )
+    add_parameters(parser)
     parser.add_argument(
         "--out",
         type=Path,

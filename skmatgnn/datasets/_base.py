@@ -27,7 +27,6 @@ __all__ = [
     "ensure_path",
     "find_resource",
     "object_series",
-    "require_choice",
     "require_number",
     "without_pauling_warnings",
 ]
@@ -180,29 +179,6 @@ def bunch_of_frame(
         DESCR=descr,
         **extra,
     )
-
-
-def require_choice(value: Any, *, name: str, choices: Sequence[str]) -> None:
-    """Reject a value that is not one of the named choices.
-
-    Parameters
-    ----------
-    value : object
-        What the user gave.
-    name : str
-        The parameter.
-    choices : sequence of str
-        What is allowed.
-
-    Raises
-    ------
-    InvalidValueError
-        If it is none of them.
-    """
-    if not isinstance(value, str) or value not in choices:
-        raise InvalidValueError(
-            f"{name} must be one of {list(choices)}; got {describe(value)}."
-        )
 
 
 def require_number(

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skmatgnn.datasets._base import bunch_of_frame, ensure_path, object_series
+from skmatgnn.datasets._problems import Problems
 from skmatgnn.datasets._structure_files import (
     find_structure_file,
     parse_structure_file,
     structure_of_atoms,
 )
 from skmatgnn.datasets._tables import (
-    Problems,
-    is_missing,
+    is_unknown,
     parse_number,
     read_json,
     read_rows,
@@ -145,7 +145,8 @@ def load_id_prop(
     else:
         raise InvalidValueError(
             f"{root} contains neither {_CSV} nor {_JSON}. Each line of {_CSV} is an "
-            "identifier and its target value(s), separated by commas."
+            "identifier and its target value(s), separated by commas. Structures "
+            "without targets are read by read_structures."
         )
     return _bunch(table, structures, as_frame, return_X_y)
 
@@ -340,7 +341,7 @@ def _numbers(
             problems.add(
                 place, f"{name} must be a finite number; got {describe(cell)}."
             )
-        elif len(cells) == 1 and is_missing(cell):
+        elif len(cells) == 1 and is_unknown(cell):
             problems.add(place, f"{name} is missing.")
         numbers.append(float("nan") if number is None else number)
     return numbers

@@ -13,11 +13,11 @@ from skmatgnn.datasets._base import (
     bunch_of_frame,
     find_resource,
     object_series,
-    require_choice,
     require_number,
 )
 from skmatgnn.datasets._descriptions import PROTOTYPES
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.utils.validation import require_option
 from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
@@ -160,11 +160,11 @@ or list of the first two, default="volume_per_atom"
 def _ensure_targets(target: Any) -> list[str]:
     """Return the names of the targets, or say why they cannot be had."""
     if not isinstance(target, list | tuple):
-        require_choice(target, name="target", choices=list(TARGET_UNITS))
+        require_option("target", target, TARGET_UNITS)
         return [target]
     names = list(target)
     for name in names:
-        require_choice(name, name="each of target", choices=list(TARGET_UNITS))
+        require_option("each of target", name, TARGET_UNITS)
     if not names or len(set(names)) < len(names):
         raise InvalidValueError(
             f"target must name at least one property, and each once; got {names}."

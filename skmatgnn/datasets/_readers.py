@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from skmatgnn.datasets._base import bunch_of_frame, ensure_path
 from skmatgnn.datasets._descriptions import ELECTRODES
-from skmatgnn.datasets._tables import Problems, Table, read_table
+from skmatgnn.datasets._problems import Problems
+from skmatgnn.datasets._tables import Table, read_table
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.utils.validation import describe
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "find_structure_file",
+    "is_structure_file",
+    "list_structure_files",
     "parse_structure_cell",
     "parse_structure_file",
     "structure_of_arrays",
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 _SUFFIXES = (".cif", ".vasp", ".poscar", ".POSCAR")
+_LISTED_SUFFIXES = (".cif", ".vasp", ".poscar")
+_LISTED_NAMES = ("poscar", "contcar")
 _CIF_CELL = re.compile(r"^\s*_cell[_.]length_a\b", re.MULTILINE | re.IGNORECASE)
 # pymatgen's remarks on files that are in order. All other remarks reach the user.
 _HARMLESS = re.compile(
@@ -63,6 +67,51 @@ def find_structure_file(folder: Path, name: str) -> Path | None:
         if os.path.isfile(path):  # noqa: PTH113
             return Path(path)
     return None
+
+
+def is_structure_file(path: Path) -> bool:
+    """Tell whether a file's name is that of a structure file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
+    name = path.name.lower()
+    wanted = name.endswith(_LISTED_SUFFIXES) or name.startswith(_LISTED_NAMES)
+    return wanted and path.is_file()
+
+
+def list_structure_files(path: Path) -> list[Path]:
+    """List the structure files of a folder.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, or one structure file.
+
+    Returns
+    -------
+    list of Path
+        In the order of their names.
+
+    Raises
+    ------
+    InvalidValueError
+        If there are none.
+    """
+    found = (
+        [path] if path.is_file() else sorted(filter(is_structure_file, path.iterdir()))
+    )
+    if not found:
+        raise InvalidValueError(
+            f"{path} holds no structure files; looked for "
+            f"*{', *'.join(_LISTED_SUFFIXES)}, POSCAR*, CONTCAR*."
+        )
+    return found
 
 
 def parse_structure_file(path: Path) -> tuple[Structure | None, list[str]]:

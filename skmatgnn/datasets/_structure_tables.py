@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skmatgnn.datasets._base import bunch_of_frame, ensure_path
+from skmatgnn.datasets._problems import Problems
 from skmatgnn.datasets._readers import ensure_column_names
-from skmatgnn.datasets._structure_files import parse_structure_cell
-from skmatgnn.datasets._tables import Problems, Table, read_table
+from skmatgnn.datasets._structure_files import (
+    is_structure_file,
+    list_structure_files,
+    parse_structure_cell,
+)
+from skmatgnn.datasets._tables import Table, read_table
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.utils.validation import describe, to_object_array
 
@@ -48,18 +53,22 @@ def read_structures(
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> Dataset:
-    r"""Read a table of crystal structures and properties.
+    r"""Read crystal structures: a table with properties, or a folder of files.
 
     A cell with a structure holds the text of a CIF or POSCAR file, the name of such a
     file in the folder of the table, or, in JSON, pymatgen's ``Structure.as_dict`` or
     ALIGNN's ``lattice_mat``, ``elements`` and ``coords``.
+
+    A folder gives all its structure files (``*.cif``, ``*.vasp``, ``*.poscar``,
+    ``POSCAR*``, ``CONTCAR*``) in the order of their names, without targets: what there
+    is to predict. Where an ``id_prop.csv`` has the targets, see `load_id_prop`.
 
     Parameters
     ----------
     path : str or path
         JSON (a list of records, a mapping of columns, or ``columns`` and ``data`` as
         in the files of Matbench), or CSV (``.tsv`` for tabs) with a header; plain,
-        ``.gz``, ``.bz2`` or ``.xz``; UTF-8.
+        ``.gz``, ``.bz2`` or ``.xz``; UTF-8. Or a folder, or one structure file.
     structure_column : str or None, default=None
         Column with the structures. None takes the first that exists of ``structure``,
         ``atoms``, ``cif``, ``poscar``, ``file`` and ``path``, or else the three
@@ -82,7 +91,8 @@ def read_structures(
     Bunch
         ``data`` (object array of ``Structure``), ``target``, ``target_names``,
         ``groups`` (chemical system), ``frame`` (the whole table, with the structures
-        in the column ``structure``, always), ``feature_names``, ``units``, ``DESCR``.
+        in the column ``structure``, always; of a folder, that and the names in the
+        column ``file``), ``feature_names``, ``units``, ``DESCR``.
         With ``return_X_y``, the tuple ``(data, target)``.
 
     Raises
@@ -100,7 +110,7 @@ def read_structures(
 
     See Also
     --------
-    load_id_prop : Reads a folder of structure files.
+    load_id_prop : Reads a folder of structure files with their targets.
 
     Examples
     --------
@@ -113,6 +123,14 @@ def read_structures(
     >>> crystals = read_structures(table, target_columns="energy")
     >>> crystals.data[0] == X[0], bool(crystals.target[1] == y[1])
     (True, True)
+
+    New structures to predict for, with the names of their files:
+
+    >>> for number, structure in enumerate(X):
+    ...     _ = structure.to(filename=str(table.parent / f"new-{number}.cif"))
+    >>> new = read_structures(table.parent)
+    >>> list(new.frame["file"]), new.target is None
+    (['new-0.cif', 'new-1.cif'], True)
     """
     source = ensure_path(path, name="path")
     targets = ensure_column_names(target_columns)
@@ -127,6 +145,7 @@ def read_structures(
         missing_allowed=len(targets) > 1,
         n_jobs=n_jobs,
         verbose=verbose,
+        table=_table_of_files(source, structure_column, targets),
     )
     name = "structure"
     kept = {**parsed.targets, name: parsed.structures}
@@ -141,6 +160,27 @@ def read_structures(
         as_frame=as_frame,
         return_X_y=return_X_y,
         keep_frame=True,
+    )
+
+
+def _table_of_files(
+    source: Path, structure_column: str | None, targets: Sequence[str]
+) -> Table | None:
+    """List structure files as a table with the column ``file``; None for tables."""
+    if not (source.is_dir() or is_structure_file(source)):
+        return None
+    if targets or structure_column not in (None, "file"):
+        raise InvalidValueError(
+            f"{source} is no table, and has no columns. Leave structure_column and "
+            "target_columns out to read its structures; targets in an id_prop.csv are "
+            "read by load_id_prop."
+        )
+    files = list_structure_files(source)
+    return Table(
+        source=str(source),
+        columns=["file"],
+        rows=[[file.name] for file in files],
+        places=[file.name for file in files],
     )
 
 
@@ -240,7 +280,8 @@ def parse_structure_table(
     }
     problems.raise_if_any()
     cells = _cells_of_arrays(table) if column is None else table.column(column)
-    structures = _parse(table, cells, path.parent, n_jobs=n_jobs, verbose=verbose)
+    folder = path if path.is_dir() else path.parent
+    structures = _parse(table, cells, folder, n_jobs=n_jobs, verbose=verbose)
     return StructureTable(table, to_object_array(structures), targets)
 
 

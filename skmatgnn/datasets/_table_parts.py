@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skmatgnn.datasets._tables import Problems, Table
+from skmatgnn.datasets._tables import parts_of_rows
 from skmatgnn.datasets._text_files import opened_text, rows_of
-from skmatgnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from skmatgnn.datasets._tables import Table
 
 __all__ = ["is_readable_twice", "table_parts"]
 
@@ -53,31 +54,5 @@ def table_parts(path: Path, n_rows: int) -> Iterator[Table]:
         If it cannot be read or is empty; at the end, if rows have a cell too few or
         too many.
     """
-    problems = Problems(str(path), "Each row needs one cell for each column name.")
-    part: Table | None = None
-    columns, is_empty = [], True
     with opened_text(path) as file:
-        for line, cells in rows_of(file, path):
-            if part is None:
-                columns = cells
-                part = Table(str(path), columns, [], [])
-                continue
-            is_empty = False
-            if len(cells) != len(columns):
-                text = f"expected {len(columns)} cells; got {len(cells)}."
-                problems.add(f"line {line}", text)
-                continue
-            part.rows.append(cells)
-            part.places.append(f"line {line}")
-            if len(part.rows) == n_rows:
-                yield part
-                part = Table(str(path), columns, [], [])
-    if part is None:
-        raise InvalidValueError(
-            f"{path} is empty; expected a line of column names and rows of data."
-        )
-    if is_empty:
-        raise InvalidValueError(f"{path} has column names but no rows of data.")
-    problems.raise_if_any()
-    if part.rows:
-        yield part
+        yield from parts_of_rows(rows_of(file, path), str(path), n_rows)

@@ -15,16 +15,16 @@ from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils.validation import describe, to_object_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
 
 __all__ = [
-    "Problems",
     "Table",
-    "is_missing",
+    "is_unknown",
     "parse_number",
+    "parts_of_rows",
     "read_json",
     "read_rows",
     "read_table",
@@ -33,7 +33,7 @@ __all__ = [
 _MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
 
 
-def is_missing(value: Any) -> bool:
+def is_unknown(value: Any) -> bool:
     """Tell whether a cell says that the value is not known.
 
     Parameters
@@ -64,7 +64,7 @@ def parse_number(value: Any) -> float | None:
     float or None
         NaN for a missing value, None where it is no finite number.
     """
-    if is_missing(value):
+    if is_unknown(value):
         return float("nan")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
@@ -304,7 +304,7 @@ class Table:
 def _inferred(cells: list[Any]) -> pd.Series:
     import pandas as pd
 
-    known = [None if is_missing(cell) else cell for cell in cells]
+    known = [None if is_unknown(cell) else cell for cell in cells]
     if any(cell is not None for cell in known) and all(
         parse_number(cell) is not None for cell in known
     ):
@@ -333,31 +333,60 @@ def read_table(path: Path) -> Table:
     if ".json" in (suffix.lower() for suffix in path.suffixes):
         table = _table_of_json(read_json(path), str(path))
     else:
-        table = _table_of_rows(read_rows(path), str(path))
+        [table] = parts_of_rows(read_rows(path), str(path), np.inf)
     if not table.rows:
         raise InvalidValueError(f"{path} has column names but no rows of data.")
     return table
 
 
-def _table_of_rows(rows: list[tuple[int, list[str]]], source: str) -> Table:
-    if not rows:
+def parts_of_rows(
+    rows: Iterable[tuple[int, list[str]]], source: str, n_rows: float
+) -> Iterator[Table]:
+    """Make tables of the rows of a text, column names first.
+
+    Parameters
+    ----------
+    rows : iterable of (int, list of str)
+        As `read_rows` gives them.
+    source : str
+        The file, for messages.
+    n_rows : int or inf
+        Rows of a part, except the last.
+
+    Yields
+    ------
+    Table
+        The next rows, at least one.
+
+    Raises
+    ------
+    InvalidValueError
+        If there are none; at the end, if rows have a cell too few or too many.
+    """
+    problems = Problems(source, "Each row needs one cell for each column name.")
+    rest = iter(rows)
+    _, columns = next(rest, (0, None))
+    if columns is None:
         raise InvalidValueError(
             f"{source} is empty; expected a line of column names and rows of data."
         )
-    columns = rows[0][1]
-    problems = Problems(source, "Each row needs one cell for each column name.")
-    for line, cells in rows[1:]:
+    part, is_empty = Table(source, columns, [], []), True
+    for line, cells in rest:
+        is_empty = False
         if len(cells) != len(columns):
-            problems.add(
-                f"line {line}", f"expected {len(columns)} cells; got {len(cells)}."
-            )
+            text = f"expected {len(columns)} cells; got {len(cells)}."
+            problems.add(f"line {line}", text)
+            continue
+        part.rows.append(cells)
+        part.places.append(f"line {line}")
+        if len(part.rows) == n_rows:
+            yield part
+            part = Table(source, columns, [], [])
+    if is_empty:
+        raise InvalidValueError(f"{source} has column names but no rows of data.")
     problems.raise_if_any()
-    return Table(
-        source,
-        columns,
-        [cells for _, cells in rows[1:]],
-        [f"line {line}" for line, _ in rows[1:]],
-    )
+    if part.rows:
+        yield part
 
 
 def _table_of_json(content: Any, source: str) -> Table:

@@ -54,7 +54,7 @@ def opened_text(path: Path) -> Iterator[IO[str]]:
     except IsADirectoryError as error:
         raise InvalidValueError(
             f"{path} is a folder, not a table. A folder of structures is read by "
-            "load_id_prop."
+            "read_structures, or with an id_prop.csv by load_id_prop."
         ) from error
     except UnicodeDecodeError as error:
         raise InvalidValueError(

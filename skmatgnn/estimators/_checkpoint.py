@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckpointMixin",
     "decode_estimator",
+    "decode_template",
     "encode_estimator",
+    "encode_template",
     "load_estimator",
     "read_about",
     "save_estimator",
@@ -45,6 +47,8 @@ class CheckpointMixin:
 
     # what predict needs beside the attributes that end with an underscore
     _also_saved: tuple[str, ...] = ()
+    # whether it has a network of its own, beside those of estimators inside
+    _has_network = True
 
     def save(self, path: str | PathLike) -> None:
         """Write the fitted estimator to one file, which holds no code.
@@ -63,8 +67,8 @@ class CheckpointMixin:
         NotFittedError
             If there is nothing to save yet.
         InvalidTypeError
-            If a parameter, such as a callback, is an object that only pickle could
-            save; the message names it.
+            If a parameter, such as a callback or an estimator of another package, is
+            an object that only pickle could save; the message names it.
         OSError
             If the file cannot be written.
 
@@ -85,8 +89,8 @@ class CheckpointMixin:
         ----------
         path : str or path-like
         device : str, optional
-            In place of the saved ``device`` parameter: ``"cpu"``, say, for a model
-            that was trained with ``device="cuda"``.
+            In place of the saved ``device`` parameter, also of estimators inside:
+            ``"cpu"``, say, for a model that was trained with ``device="cuda"``.
 
         Returns
         -------
@@ -193,9 +197,7 @@ def load_estimator(path: str | PathLike, *, device: str | None = None) -> Any:
     return _load(path, device, None)
 
 
-def encode_estimator(
-    estimator: BaseNetEstimator, encoder: Encoder, prefix: str
-) -> dict[str, Any]:
+def encode_estimator(estimator: Any, encoder: Encoder, prefix: str) -> dict[str, Any]:
     """Describe a fitted estimator.
 
     Parameters
@@ -216,51 +218,78 @@ def encode_estimator(
     InvalidTypeError
         If a part of it can only be pickled, or it is no estimator of ours.
     """
-    if not isinstance(estimator, CheckpointMixin):
-        raise InvalidTypeError(
-            f"{type(estimator).__name__} cannot be saved without pickle; estimators of "
-            "skmatgnn with a network can."
-        )
+    config = encode_template(estimator, encoder, prefix)
     check_is_fitted(estimator)
-
-    def encode(values: dict[str, Any]) -> dict[str, Any]:
-        return {k: encoder.encode(v, prefix + k) for k, v in values.items()}
-
-    net = estimator.net_
-    weights = net.module_.state_dict()
-    for name, tensor in weights.items():
-        encoder.arrays[f"{prefix}net.{name}"] = tensor.detach().cpu().numpy()
-    parameters = estimator.get_params(deep=False)
-    parameters.pop("checkpoint_dir", None)
-    fitted = {
-        name: value
+    parameters = _parameters(estimator)
+    config["fitted"] = {
+        name: encoder.encode(value, prefix + name)
         for name, value in vars(estimator).items()
         if name not in parameters
         and name != "net_"
         and (_is_fitted_name(name) or name in estimator._also_saved)  # noqa: SLF001
     }
+    if estimator._has_network:  # noqa: SLF001
+        config["network"] = _encode_net(estimator.net_, encoder, prefix)
+    return config
+
+
+def encode_template(estimator: Any, encoder: Encoder, prefix: str) -> dict[str, Any]:
+    """Describe an estimator that need not be fitted.
+
+    Parameters
+    ----------
+    estimator : estimator
+    encoder : Encoder
+        Takes the arrays.
+    prefix : str
+        Of the arrays' names.
+
+    Returns
+    -------
+    dict
+        That JSON can hold.
+
+    Raises
+    ------
+    InvalidTypeError
+        If a parameter can only be pickled, or it is no estimator of ours.
+    """
+    if not isinstance(estimator, CheckpointMixin):
+        raise InvalidTypeError(
+            f"{type(estimator).__name__} cannot be saved without pickle; estimators of "
+            "skmatgnn with a network can. skops saves Pipelines and searches."
+        )
+    parameters = _parameters(estimator)
+    parameters.pop("checkpoint_dir", None)
     return {
         "estimator": type(estimator).__name__,
-        "parameters": encode(parameters),
-        "fitted": encode(fitted),
-        "network": {
-            "arguments": {
-                k: encoder.encode(v, f"{prefix}network.{k}")
-                for k, v in net.get_params_for("module").items()
-            },
-            "weights": list(weights),
-            "batch_size": int(net.batch_size),
-            "precision": net.precision,
-            "device": torch.device(net.device).type,
-            "fine_tuning": None if net.strategy_ is None else net.strategy_.name,
-            "prefix": prefix,
-        },
+        "parameters": {k: encoder.encode(v, prefix + k) for k, v in parameters.items()},
     }
 
 
-def decode_estimator(
-    config: dict[str, Any], decoder: Decoder, device: str | None = None, cls: Any = None
-) -> Any:
+def _parameters(estimator: Any) -> dict[str, Any]:
+    return estimator.get_params(deep=False)
+
+
+def _encode_net(net: GraphNet, encoder: Encoder, prefix: str) -> dict[str, Any]:
+    weights = net.module_.state_dict()
+    for name, tensor in weights.items():
+        encoder.arrays[f"{prefix}net.{name}"] = tensor.detach().cpu().numpy()
+    return {
+        "arguments": {
+            k: encoder.encode(v, f"{prefix}network.{k}")
+            for k, v in net.get_params_for("module").items()
+        },
+        "weights": list(weights),
+        "batch_size": int(net.batch_size),
+        "precision": net.precision,
+        "device": torch.device(net.device).type,
+        "fine_tuning": None if net.strategy_ is None else net.strategy_.name,
+        "prefix": prefix,
+    }
+
+
+def decode_estimator(config: dict[str, Any], decoder: Decoder, cls: Any = None) -> Any:
     """Rebuild a fitted estimator.
 
     Parameters
@@ -269,8 +298,6 @@ def decode_estimator(
         As from `encode_estimator`.
     decoder : Decoder
         Has the arrays.
-    device : str, optional
-        In place of the saved parameter.
     cls : type, optional
         Class that is expected.
 
@@ -283,14 +310,15 @@ def decode_estimator(
     InvalidValueError
         If ``config`` describes no estimator, or not that.
     """
-    estimator = _make_estimator(config, decoder, device, cls)
+    estimator = decode_template(config, decoder, cls)
     for name, value in config["fitted"].items():
         known = _is_fitted_name(name) or name in estimator._also_saved  # noqa: SLF001
         if not known or name == "net_" or hasattr(type(estimator), name):
             raise InvalidValueError(f"has the unknown attribute {name!r}")
         setattr(estimator, name, decoder.decode(value))
-    estimator.net_ = _make_net(estimator, config["network"], decoder)
-    estimator.device_ = estimator.net_.device
+    if estimator._has_network:  # noqa: SLF001
+        estimator.net_ = _make_net(estimator, config["network"], decoder)
+        estimator.device_ = estimator.net_.device
     return estimator
 
 
@@ -299,9 +327,9 @@ def _load(path: Any, device: str | None, cls: Any) -> Any:
     if str(path).startswith(PREFIX) and not Path(path).exists():
         path = pretrained_path(str(path))
     config, arrays = read_checkpoint(path)
-    decoder = Decoder(arrays)
+    decoder = Decoder(arrays, device)
     try:
-        estimator = decode_estimator(config, decoder, device, cls)
+        estimator = decode_estimator(config, decoder, cls)
         if decoder.arrays:
             raise InvalidValueError(f"has unknown arrays: {sorted(decoder.arrays)[:5]}")
     except _DAMAGE as error:
@@ -312,9 +340,27 @@ def _load(path: Any, device: str | None, cls: Any) -> Any:
     return estimator
 
 
-def _make_estimator(
-    config: dict[str, Any], decoder: Decoder, device: str | None, cls: Any
-) -> BaseNetEstimator:
+def decode_template(config: dict[str, Any], decoder: Decoder, cls: Any = None) -> Any:
+    """Rebuild an estimator without what it has learnt.
+
+    Parameters
+    ----------
+    config : dict
+        As from `encode_template`.
+    decoder : Decoder
+        Has the arrays, and the device in place of the saved parameter.
+    cls : type, optional
+        Class that is expected.
+
+    Returns
+    -------
+    estimator
+
+    Raises
+    ------
+    InvalidValueError
+        If ``config`` describes no estimator, or not that.
+    """
     name = config["estimator"]
     if cls is None or cls.__name__ != name:
         found = _estimator_class(name)
@@ -330,13 +376,13 @@ def _make_estimator(
         raise InvalidValueError(f"{name} has no parameters {unknown}")
     # a parameter that is younger than the file has its default, which changes nothing
     estimator = cls(**parameters)
-    if device is not None:
-        estimator.set_params(device=device)
+    if decoder.device is not None and cls._has_network:
+        estimator.set_params(device=decoder.device)
     estimator._validate_params()
     return estimator
 
 
-def _estimator_class(name: str) -> type[BaseNetEstimator]:
+def _estimator_class(name: str) -> Any:
     from skmatgnn import estimators
 
     cls: Any = getattr(estimators, name, None) if name in estimators.__all__ else None

@@ -12,13 +12,12 @@ from sklearn.model_selection import GroupKFold, KFold, check_cv
 from skmatgnn._typing import FloatArray, IntArray
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._conformal_quantiles import highest_level, least_count
+from skmatgnn.utils._seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from skmatgnn.estimators.conformal import ConformalRegressor
 
 __all__ = ["conformal_splits", "require_enough"]
-
-MAX_SEED = np.iinfo(np.int32).max
 
 Split = tuple[IntArray, IntArray]
 

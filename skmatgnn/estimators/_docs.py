@@ -85,7 +85,10 @@ n_devices : int or None, default={n_devices}
     Callbacks act in every process, and those of the first come back. None is one
     device, in this process.
 precision : {"auto", "float32", "tf32", "bfloat16", "float64"}, default={precision}
-    ``"auto"`` is tf32 matrix products on CUDA and float32 elsewhere.
+    ``"auto"`` is tf32 matrix products on CUDA and float32 elsewhere, but bfloat16 for
+    ALIGNN with layer norm and a ``hidden_dim`` of 128 or more on a CPU that torch says
+    has ``avx512_bf16``. On the CPU, ALIGNN in bfloat16 is float32 but for the factors
+    of products of that width.
 warm_start : bool, default={warm_start}
     Whether ``fit`` continues from the weights of the last ``fit``.
 pretrained : path, FrozenEstimator or None, default={pretrained}
@@ -95,7 +98,8 @@ pretrained : path, FrozenEstimator or None, default={pretrained}
     network that are left at their defaults are taken from it; others must agree.
     ``warm_start`` goes on from the estimator's own weights instead.
 fine_tuning : str, default={fine_tuning}
-    What is trained of a pretrained network, or by ``warm_start``:
+    What is trained of a pretrained network, or by ``warm_start``; a network that
+    starts from random weights is trained as a whole, whatever stands here:
     {strategies}
     Whatever is not trained keeps its weights and its running statistics.
 head : {"auto", "keep", "new"}, default={head}

@@ -10,14 +10,13 @@ import numpy as np
 
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils.elements import (
+    N_ELEMENTS,
     cgcnn_element_features,
     magpie_element_table,
     matscholar_element_features,
 )
 
 __all__ = ["element_signature", "element_table", "standardised"]
-
-N_ELEMENTS = 118
 
 
 def element_table(features: Any) -> np.ndarray:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn import featurizers
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
@@ -33,6 +37,23 @@ class Encoder(PlainEncoder):
             return self._transformer(value, place)
         return super()._other(value, place)
 
+    def _estimator(self, value: BaseEstimator, place: str) -> Any:
+        from skmatgnn.estimators._checkpoint import (
+            CheckpointMixin,
+            encode_estimator,
+            encode_template,
+        )
+
+        if not isinstance(value, CheckpointMixin):
+            return self._other(value, place)
+        try:
+            check_is_fitted(value)
+        except NotFittedError:
+            encode = encode_template
+        else:
+            encode = encode_estimator
+        return {"!estimator": encode(value, self, f"{place}.")}
+
     def _optimizer(self, value: type, place: str) -> Any:
         if getattr(torch.optim, value.__name__, None) is not value:
             raise InvalidTypeError(
@@ -56,6 +77,7 @@ class Encoder(PlainEncoder):
         *PlainEncoder._METHODS,  # noqa: SLF001 - of the base class
         (type, _optimizer),
         (FrozenEstimator, _frozen),
+        (BaseEstimator, _estimator),
     )
 
 
@@ -65,7 +87,15 @@ class Decoder(PlainDecoder):
     Parameters
     ----------
     arrays : dict of str to ndarray
+    device : str, optional
+        In place of the saved ``device`` of all estimators.
     """
+
+    def __init__(
+        self, arrays: dict[str, np.ndarray], device: str | None = None
+    ) -> None:
+        super().__init__(arrays)
+        self.device = device
 
     def _object(self, content: list) -> Any:
         cls, values = PLAIN[content[0]], self._fields(content[1])
@@ -92,10 +122,17 @@ class Decoder(PlainDecoder):
 
         return FrozenEstimator(decode_estimator(content, self))
 
+    def _estimator(self, content: dict) -> Any:
+        from skmatgnn.estimators._checkpoint import decode_estimator, decode_template
+
+        decode = decode_estimator if "fitted" in content else decode_template
+        return decode(content, self)
+
     _METHODS = {
         **PlainDecoder._METHODS,  # noqa: SLF001 - of the base class
         "!object": _object,
         "!transformer": _transformer,
         "!optimizer": _optimizer,
+        "!estimator": _estimator,
         "!frozen": _frozen,
     }

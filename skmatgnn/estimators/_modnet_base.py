@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._net_base import (
-    MAX_SEED,
     TRAINING_CONSTRAINTS,
     BaseNetEstimator,
     Samples,
@@ -27,6 +26,7 @@ from skmatgnn.nets import TableDataset
 from skmatgnn.nets._ensemble import bootstrap_weights
 from skmatgnn.nn import MODNet
 from skmatgnn.nn.models.modnet import ACTIVATIONS
+from skmatgnn.utils._seeds import MAX_SEED
 from skmatgnn.utils._sklearn import HasMethods, Interval, StrOptions
 
 if TYPE_CHECKING:

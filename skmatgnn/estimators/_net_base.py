@@ -39,8 +39,10 @@ from skmatgnn.nets._fine_tuning import STRATEGIES
 from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.nets._training_record import TrainingRecord, require_writable
+from skmatgnn.nn.ops import half_products_pay
 from skmatgnn.nn.ops._trials import trial
 from skmatgnn.utils._doc_link import DocLinkMixin
+from skmatgnn.utils._seeds import MAX_SEED
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
 from skmatgnn.utils.validation import (
     describe,
@@ -65,7 +67,6 @@ HISTORY = (
     "valid_mae",
     "dur",
 )
-MAX_SEED = np.iinfo(np.int32).max
 
 
 DEVICES_CONSTRAINT = [Interval(Integral, 1, None, closed="left"), None]
@@ -326,7 +327,8 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         """Make a net; ``precision`` is that of a net ``trained_on`` such a device."""
         device = resolve_device(self.device)
         if precision is None or torch.device(device).type != trained_on:
-            precision = _resolve_precision(self.precision, device)
+            width = getattr(self._module, "block_width", _no_width)(**module)
+            precision = _resolve_precision(self.precision, device, width)
         hold_out = HoldOut(self.validation_fraction, split_seed)
         arguments: dict[str, Any] = {
             **{f"module__{name}": value for name, value in module.items()},
@@ -428,7 +430,13 @@ def _require_callbacks(callbacks: list) -> list:
     return callbacks
 
 
-def _resolve_precision(precision: str, device: str) -> str:
+def _resolve_precision(precision: str, device: str, width: int) -> str:
     if precision != "auto":
         return precision
+    if torch.device(device).type == "cpu" and half_products_pay(width):
+        return "bfloat16"
     return "tf32" if device.startswith("cuda") else "float32"
+
+
+def _no_width(**_: object) -> int:
+    return 0

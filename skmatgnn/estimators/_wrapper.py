@@ -18,13 +18,16 @@ from sklearn.utils.metadata_routing import (
 )
 
 from skmatgnn.errors import InvalidTypeError
+from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.utils._doc_link import DocLinkMixin
 
-__all__ = ["WrapperMixin", "gives_std", "predict_with_std"]
+__all__ = ["WrapperMixin", "gives_std", "innermost", "predict_with_std"]
 
 
-class WrapperMixin(DocLinkMixin, MetaEstimatorMixin):
+class WrapperMixin(CheckpointMixin, DocLinkMixin, MetaEstimatorMixin):
     """Take the same X and y as the estimator inside, and hand on what ``fit`` gets."""
+
+    _has_network = False
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -68,6 +71,27 @@ class WrapperMixin(DocLinkMixin, MetaEstimatorMixin):
                 setattr(self, name, getattr(fitted, name))
             else:
                 self.__dict__.pop(name, None)
+
+
+def innermost(estimator: Any) -> Any:
+    """Find what predicts in a fitted estimator around others.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    estimator
+        The first, where there are several.
+    """
+    while True:
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif isinstance(estimator, WrapperMixin):
+            estimator = estimator.estimators_[0]
+        else:
+            return estimator
 
 
 def gives_std(estimator: Any) -> bool:

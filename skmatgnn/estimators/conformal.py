@@ -22,7 +22,7 @@ from skmatgnn.estimators._conformal_quantiles import (
 from skmatgnn.estimators._conformal_splits import conformal_splits, require_enough
 from skmatgnn.estimators._scoring import MaskedRegressorMixin
 from skmatgnn.estimators._wrapper import WrapperMixin, gives_std
-from skmatgnn.utils._seeds import seeded_clone
+from skmatgnn.utils._seeds import MAX_SEED, seeded_clone
 from skmatgnn.utils._sklearn import (
     HasMethods,
     Interval,
@@ -42,7 +42,6 @@ from skmatgnn.utils.validation import (
 
 __all__ = ["ConformalRegressor"]
 
-MAX_SEED = np.iinfo(np.int32).max
 SMALLEST_STD = 1e-3
 
 
@@ -154,6 +153,7 @@ class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
     True
     """
 
+    _also_saved = ("_floors", "_folds", "_groups")
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "method": [StrOptions({"split", "cv+"})],

@@ -10,15 +10,16 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from skmatgnn.errors import InvalidTypeError
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.estimators._base import BaseGraphEstimator
+from skmatgnn.estimators._checkpoint import CheckpointMixin
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import HasMethods, fit_context
 
 __all__ = ["GraphEmbedding"]
 
 
-class GraphEmbedding(DocLinkMixin, TransformerMixin, BaseEstimator):
+class GraphEmbedding(CheckpointMixin, DocLinkMixin, TransformerMixin, BaseEstimator):
     """Turn crystals into the pooled features of a graph network.
 
     Parameters
@@ -47,6 +48,7 @@ class GraphEmbedding(DocLinkMixin, TransformerMixin, BaseEstimator):
     (20, 128)
     """
 
+    _has_network = False
     _parameter_constraints: ClassVar[dict] = {"estimator": [HasMethods(["fit"])]}
 
     def __init__(self, estimator: Any) -> None:
@@ -78,6 +80,12 @@ class GraphEmbedding(DocLinkMixin, TransformerMixin, BaseEstimator):
             raise InvalidTypeError(
                 "estimator must be a graph estimator such as ALIGNNRegressor, or one "
                 f"inside FrozenEstimator; got {type(model).__name__}."
+            )
+        if y is None and not isinstance(self.estimator, FrozenEstimator):
+            raise InvalidValueError(
+                f"{type(model).__name__} requires y to be passed, but the target y is "
+                "None: GraphEmbedding trains a clone of it. Wrap a fitted one in "
+                "sklearn.frozen.FrozenEstimator to use it as it is."
             )
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         return self

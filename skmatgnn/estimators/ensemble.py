@@ -25,13 +25,12 @@ from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._docs import fill_sections
 from skmatgnn.estimators._scoring import MaskedRegressorMixin
 from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
-from skmatgnn.utils._seeds import seeded_clone, seeds_of
+from skmatgnn.utils._seeds import MAX_SEED, seeded_clone, seeds_of
 from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
 from skmatgnn.utils.lost_workers import explain_lost_workers
 
 __all__ = ["DeepEnsembleClassifier", "DeepEnsembleRegressor"]
 
-MAX_SEED = np.iinfo(np.int32).max
 
 PARAMETERS = """
 estimator : {kind}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,18 +50,14 @@ class Column:
     n_levels : int
     multiplicity : ndarray of shape (n,), int64
         Rows that share the row's level.
-    level_low, level_high : ndarray of shape (n,), float64
-        Least and greatest jittered value on the row's level.
-    to_next, to_previous : ndarray of shape (n,), float64
-        Distance to the nearest row of a higher and of a lower level.
     block : ndarray of shape (n,), int64
         Number from 1 of the level if more than ``n_neighbors`` rows share it, else 0.
     n_blocks : int
         Number of such levels, plus one.
     tied : float
         Probability that two rows share a level.
-    strips : tuple of Strips
-        One division, and where it helps a second one, shifted by half a strip.
+    counts : ndarray of shape (n_levels,), int64
+        Rows of each level.
     resolution : float
         Rounding error of a difference of two values.
     """
@@ -71,15 +68,42 @@ class Column:
     level: IntArray
     n_levels: int
     multiplicity: IntArray
-    level_low: FloatArray
-    level_high: FloatArray
-    to_next: FloatArray
-    to_previous: FloatArray
     block: IntArray
     n_blocks: int
     tied: float
-    strips: tuple[Strips, ...]
+    counts: IntArray
     resolution: float
+
+    @cached_property
+    def ranges(self) -> tuple[FloatArray, FloatArray]:
+        """Least and greatest jittered value on each level."""
+        return _level_ranges(self.values, self.level)
+
+    @cached_property
+    def level_low(self) -> FloatArray:
+        """Least jittered value on the row's level."""
+        return self.ranges[0][self.level]
+
+    @cached_property
+    def level_high(self) -> FloatArray:
+        """Greatest jittered value on the row's level."""
+        return self.ranges[1][self.level]
+
+    @cached_property
+    def to_next(self) -> FloatArray:
+        """Distance of each row to the nearest row of a higher level."""
+        return np.append(self.ranges[0][1:], np.inf)[self.level] - self.values
+
+    @cached_property
+    def to_previous(self) -> FloatArray:
+        """Distance of each row to the nearest row of a lower level."""
+        below = np.append(-np.inf, self.ranges[1][:-1])
+        return self.values - below[self.level]
+
+    @cached_property
+    def strips(self) -> tuple[Strips, ...]:
+        """One division, and where it helps a second one, shifted by half a strip."""
+        return _divide(self.order, self.ascending, self.counts)
 
 
 def prepare_column(
@@ -113,7 +137,6 @@ def prepare_column(
     values = scaled + jitter * rng.standard_normal(len(x))
     order = np.argsort(values)
     ascending = values[order]
-    lowest, highest = _level_ranges(values, level)
     multiplicity = counts[level]
     is_block = counts > n_neighbors
     block = np.where(is_block, np.cumsum(is_block), 0)[level]
@@ -124,14 +147,10 @@ def prepare_column(
         level=level.astype(_smallest_type(len(counts))),
         n_levels=len(counts),
         multiplicity=multiplicity,
-        level_low=lowest[level],
-        level_high=highest[level],
-        to_next=np.append(lowest[1:], np.inf)[level] - values,
-        to_previous=values - np.append(-np.inf, highest[:-1])[level],
         block=block,
         n_blocks=int(is_block.sum()) + 1,
         tied=float((counts[is_block] / len(x)) @ (counts[is_block] / len(x))),
-        strips=_divide(order, ascending, counts),
+        counts=counts,
         resolution=8e-16 * float(np.abs(ascending[[0, -1]]).max()),
     )
 

@@ -13,6 +13,7 @@ from skmatgnn.feature_selection._mutual_info import (
     Digamma,
     column_of,
     continuous_information,
+    counting_for,
 )
 
 __all__ = ["CrossInformation", "all_pairs", "scale_features", "self_information"]
@@ -56,13 +57,14 @@ def self_information(X: FloatArray, n_neighbors: int, seed: int) -> FloatArray:
     ndarray of shape (n_features,)
     """
     psi = Digamma(len(X) + 1)
+    count = counting_for(len(X), _likely_pairs(X.shape[1]))
     out = np.empty(X.shape[1])
     for j, x in enumerate(X.T):
         feature, twin = (
             column_of(x, n_neighbors=n_neighbors, seed=seed, stream=(which, j))
             for which in (_FEATURE, _TWIN)
         )
-        out[j] = continuous_information(feature, twin, n_neighbors, psi)
+        out[j] = continuous_information(feature, twin, n_neighbors, psi, count)
     return out
 
 
@@ -122,6 +124,11 @@ def all_pairs(
     return own, shared
 
 
+def _likely_pairs(n_features: int) -> int:
+    """Count the pairs that a search for some of the features asks for, roughly."""
+    return n_features + n_features * n_features // 6
+
+
 def _columns(
     X: FloatArray, kept: IntArray, n_neighbors: int, seed: int
 ) -> list[Column]:
@@ -139,11 +146,12 @@ def _some_pairs(
     # Columns are made here: they are ten times the size of the features, which
     # joblib shares between processes.
     psi = Digamma(len(X) + 1)
+    count = counting_for(len(X), len(first))
     needed = np.union1d(first, second)
     made = _columns(X, needed, n_neighbors, seed)
     columns = dict(zip(needed.tolist(), made, strict=True))
     return [
-        continuous_information(columns[i], columns[j], n_neighbors, psi)
+        continuous_information(columns[i], columns[j], n_neighbors, psi, count)
         for i, j in zip(first.tolist(), second.tolist(), strict=True)
     ]
 
@@ -176,9 +184,11 @@ class CrossInformation:
         self.self_information = self_information
         self.kept = kept
         self.is_complete = shared is not None
+        self._own = self_information[kept]
         self._n_neighbors = n_neighbors
         self.columns = _columns(X, kept, n_neighbors, seed)
         self._psi = Digamma(len(X) + 1)
+        self.count = counting_for(len(X), _likely_pairs(len(kept)))
         self._shared = np.full((len(kept), len(kept)), np.nan)
         if shared is not None:
             self._shared[:] = shared[np.ix_(kept, kept)]
@@ -200,9 +210,13 @@ class CrossInformation:
         for j in js:
             if np.isnan(self._shared[i, j]):
                 self._shared[i, j] = self._shared[j, i] = continuous_information(
-                    self.columns[i], self.columns[j], self._n_neighbors, self._psi
+                    self.columns[i],
+                    self.columns[j],
+                    self._n_neighbors,
+                    self._psi,
+                    self.count,
                 )
-        own = self.self_information[self.kept]
+        own = self._own
         return self._shared[i, js] / (0.5 * (own[i] + own[js]))
 
     def similarity(self) -> FloatArray:
@@ -219,7 +233,7 @@ class CrossInformation:
         -------
         ndarray of shape (n_features, n_features)
         """
-        own = self.self_information[self.kept]
+        own = self._own
         out = np.full((len(self.self_information),) * 2, np.nan)
         table = self._shared / (0.5 * (own[:, None] + own))
         np.fill_diagonal(table, 1.0)

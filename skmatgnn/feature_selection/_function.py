@@ -12,6 +12,7 @@ from skmatgnn.feature_selection._mutual_info import (
     Digamma,
     column_of,
     continuous_information,
+    counting_for,
     discrete_information,
 )
 from skmatgnn.feature_selection._targets import ensure_targets
@@ -101,4 +102,7 @@ def mutual_information(
         return np.array([discrete_information(x, codes, k, psi) for x in columns])
     values = target.values.astype(np.float64)
     y_column = column_of(values, n_neighbors=k, seed=seed, stream=(1, 0))
-    return np.array([continuous_information(x, y_column, k, psi) for x in columns])
+    count = counting_for(len(X), X.shape[1])
+    return np.array(
+        [continuous_information(x, y_column, k, psi, count) for x in columns]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,18 +10,26 @@ from scipy.special import digamma
 
 from skmatgnn.feature_selection._columns import prepare_column
 from skmatgnn.feature_selection._neighbors import kth_neighbor_distance
+from skmatgnn.utils._compiled import compiled_module
 
 if TYPE_CHECKING:
     from skmatgnn._typing import FloatArray, IntArray
     from skmatgnn.feature_selection._columns import Column
 
+    Count = Callable[[Column, Column, int], IntArray]
+
 __all__ = [
     "Digamma",
     "column_of",
     "continuous_information",
+    "count_neighbors",
+    "counting_for",
     "discrete_information",
     "entropy",
 ]
+
+# Rows times pairs: what the loops save by then is what it takes to load them.
+_WORTH_COMPILED = 2**20
 
 
 class Digamma:
@@ -37,6 +46,20 @@ class Digamma:
     def __call__(self, n: Any) -> Any:
         """Look up; entry 0 is 0."""
         return self._table[n]
+
+    def weighted_sum(self, numbers: IntArray) -> float:
+        """Sum over all numbers, each as often as it was counted.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (m,), int64
+            How often 0, 1, ... occur.
+
+        Returns
+        -------
+        float
+        """
+        return float((numbers * self._table[: len(numbers)]).sum())
 
 
 def column_of(
@@ -61,7 +84,11 @@ def column_of(
 
 
 def continuous_information(
-    x: Column, y: Column, n_neighbors: int, psi: Digamma
+    x: Column,
+    y: Column,
+    n_neighbors: int,
+    psi: Digamma,
+    count: Count | None = None,
 ) -> float:
     r"""Estimate the mutual information of two continuous features in nats.
 
@@ -73,6 +100,8 @@ def continuous_information(
         The k, smaller than the number of rows.
     psi : Digamma
         Up to the number of rows.
+    count : callable, optional
+        What :func:`counting_for` chose; by default :func:`count_neighbors`.
 
     Returns
     -------
@@ -100,20 +129,64 @@ def continuous_information(
     n = len(x.values)
     if x.n_levels == 1 or y.n_levels == 1:
         return 0.0
+    numbers = (count or count_neighbors)(x, y, n_neighbors)
+    total = psi.weighted_sum(numbers)
+    return max(0.0, float(psi(n) + psi(n_neighbors) - total / n))
+
+
+def count_neighbors(x: Column, y: Column, n_neighbors: int) -> IntArray:
+    r"""Count how often each number is an argument of :math:`\psi` in the sum over rows.
+
+    Parameters
+    ----------
+    x, y : Column
+    n_neighbors : int
+        The k, smaller than the number of rows.
+
+    Returns
+    -------
+    ndarray of shape (n + 1,), int64
+        Negative for arguments that are subtracted. The sum is then the same whatever
+        the order of the rows, and whoever counted.
+    """
+    n = len(x.values)
     shared = _shared_places(x, y)
     is_open = shared <= n_neighbors
-    total = 0.0
+    numbers = np.zeros(n + 1, dtype=np.int64)
     if not is_open.all():
         closed = np.flatnonzero(~is_open)
-        total += len(closed) * psi(n_neighbors) + float(
-            psi(x.multiplicity[closed]).sum()
-            + psi(y.multiplicity[closed]).sum()
-            - psi(shared[closed]).sum()
-        )
+        numbers[n_neighbors] += len(closed)
+        for column in (x, y):
+            numbers += np.bincount(column.multiplicity[closed], minlength=n + 1)
+        numbers -= np.bincount(shared[closed], minlength=n + 1)
     if is_open.any():
         radius = kth_neighbor_distance(x, y, is_open, n_neighbors)
-        total += sum(_sum_psi_of_counts(c, radius, is_open, psi) for c in (x, y))
-    return max(0.0, float(psi(n) + psi(n_neighbors) - total / n))
+        for column in (x, y):
+            within = _count_within(column, radius, is_open)
+            numbers += np.bincount(within, minlength=n + 1)
+    return numbers
+
+
+def counting_for(n_rows: int, n_pairs: int) -> Count:
+    """Choose who counts: compiled loops where Numba is installed and worth loading.
+
+    Parameters
+    ----------
+    n_rows : int
+    n_pairs : int
+        Of features, about.
+
+    Returns
+    -------
+    callable
+        :func:`count_neighbors`, or what is equal to it.
+    """
+    if n_rows * n_pairs < _WORTH_COMPILED:
+        return count_neighbors
+    module = compiled_module(
+        "skmatgnn.feature_selection._counts_numba", "neighbours of features are counted"
+    )
+    return count_neighbors if module is None else module.count_neighbors
 
 
 def discrete_information(
@@ -196,15 +269,13 @@ def _shared_places(x: Column, y: Column) -> IntArray:
     return np.where((x.block > 0) & (y.block > 0), shared, 0)
 
 
-def _sum_psi_of_counts(
-    column: Column, radius: FloatArray, is_open: np.ndarray, psi: Digamma
-) -> float:
+def _count_within(column: Column, radius: FloatArray, is_open: np.ndarray) -> IntArray:
     # The order of the values makes the searches follow each other in memory.
     rows = column.order[is_open[column.order]]
     values, reach = column.values[rows], radius[rows] - column.resolution
     counts = np.searchsorted(column.ascending, values + reach, side="right")
     counts -= np.searchsorted(column.ascending, values - reach)
-    return float(psi(np.maximum(counts, 1)).sum())
+    return np.maximum(counts, 1)
 
 
 def _kth_in_class(values: FloatArray, labels: IntArray, k: IntArray) -> FloatArray:

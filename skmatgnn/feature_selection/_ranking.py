@@ -125,45 +125,46 @@ def rank_features(
     if similar is None:
         similar = np.zeros((n_features, n_features))
     chosen = [int(np.argmax(relevance))]
-    left = np.ones(n_features, dtype=bool)
-    left[chosen] = False
     largest = np.zeros(n_features)
-    missing: list[list[int]] = [[*chosen] for _ in range(n_features)]
+    pending = np.zeros((n_features, n_features), dtype=bool)
     while len(chosen) < min(n_ranked, n_features):
+        pending[:, chosen[-1]] = True
         n = len(chosen) - 1 + count_from
         exponent, term = p(n), c(n)
+        score = _score(relevance, largest, exponent, term)
+        score[chosen] = -np.inf
         while True:
-            best = _best(relevance, largest, left, exponent, term)
-            if not missing[best]:
+            best = _best(relevance, score)
+            asked = pending[best]
+            if not asked.any():
                 break
             # The most similar ones first: they lower the bound the most.
-            pending = missing[best]
-            position = int(np.argmax(similar[best, pending]))
-            value = redundancy(best, np.asarray([pending.pop(position)]))[0]
-            largest[best] = max(largest[best], value)
+            other = int(np.argmax(np.where(asked, similar[best], -np.inf)))
+            asked[other] = False
+            value = redundancy(best, np.asarray([other]))[0]
+            if value > largest[best]:
+                largest[best] = value
+                one = slice(best, best + 1)
+                score[one] = _score(relevance[one], largest[one], exponent, term)
         chosen.append(best)
-        left[best] = False
-        for feature in np.flatnonzero(left):
-            missing[feature].append(best)
     return chosen
 
 
-def _best(
-    relevance: FloatArray,
-    largest: FloatArray,
-    left: np.ndarray,
-    exponent: float,
-    term: float,
-) -> int:
-    candidates = np.flatnonzero(left)
-    below = largest[candidates] ** exponent + term
+def _score(
+    relevance: FloatArray, largest: FloatArray, exponent: float, term: float
+) -> FloatArray:
+    below = largest**exponent + term
     with np.errstate(divide="ignore"):
-        score = np.where(
+        return np.where(
             below > 0,
-            relevance[candidates] / np.where(below > 0, below, 1.0),
-            np.where(relevance[candidates] > 0, np.inf, 0.0),
+            relevance / np.where(below > 0, below, 1.0),
+            np.where(relevance > 0, np.inf, 0.0),
         )
-    return int(candidates[np.lexsort((-relevance[candidates], -score))[0]])
+
+
+def _best(relevance: FloatArray, score: FloatArray) -> int:
+    tied = np.flatnonzero(score == score.max())
+    return int(tied[np.argmax(relevance[tied])])
 
 
 def merge_rankings(rankings: Sequence[Sequence[int]]) -> list[int]:

@@ -160,5 +160,8 @@ def target_nmi(
         column_of(values, n_neighbors=k, seed=seed, stream=(stream, number))
         for stream in (_TARGET, _TARGET_TWIN)
     )
-    shared = [continuous_information(column, y, k, psi) for column in columns]
-    return np.asarray(shared) / (0.5 * (own + continuous_information(y, twin, k, psi)))
+    shared, (of_y,) = (
+        [continuous_information(x, other, k, psi, cross.count) for x in some]
+        for some, other in ((columns, y), ([y], twin))
+    )
+    return np.asarray(shared) / (0.5 * (own + of_y))

@@ -12,11 +12,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.featurizers._ion_property import ion_property
-from skmatgnn.featurizers._magpie import MagpieFeatures, _weighted_statistics
+from skmatgnn.featurizers._magpie import MagpieFeatures, weighted_statistics
 from skmatgnn.featurizers._matminer_sets import SLOW_SETS, slow_features
 from skmatgnn.preprocessing._formula import parse_compositions
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import fit_context
+from skmatgnn.utils._stateless import StatelessMixin
 from skmatgnn.utils.elements import (
     ATOMIC_NUMBERS,
     ELEMENT_SYMBOLS,
@@ -59,7 +60,9 @@ _LABELS: dict[str, list[str]] = {
 }
 
 
-class CompositionFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
+class CompositionFeatures(
+    DocLinkMixin, StatelessMixin, TransformerMixin, BaseEstimator
+):
     """Features of a composition from several sources: 269 by default.
 
     The sets are those of MODNet's composition presets [1]_ that can be had in under
@@ -235,13 +238,8 @@ class CompositionFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
             )
         return _FAST_SETS[name](packed, impute_nan=self.impute_nan)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
 
@@ -265,7 +263,7 @@ def _require_known_sets(sets: Any) -> None:
 
 
 def _magpie(packed: PackedCompositions, *, impute_nan: bool) -> FloatArray:
-    return _weighted_statistics(packed, magpie_element_table(impute_nan=impute_nan))
+    return weighted_statistics(packed, magpie_element_table(impute_nan=impute_nan))
 
 
 def _element_fraction(packed: PackedCompositions, *, impute_nan: bool) -> FloatArray:

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from skmatgnn.preprocessing._formula import parse_compositions
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import fit_context
+from skmatgnn.utils._stateless import StatelessMixin
 from skmatgnn.utils.elements import MAGPIE_PROPERTIES, magpie_element_table
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from skmatgnn._typing import ArrayLike, FloatArray
     from skmatgnn.preprocessing._formula import PackedCompositions
 
-__all__ = ["MagpieFeatures"]
+__all__ = ["MagpieFeatures", "weighted_statistics"]
 
 _STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev", "mode")
 _ROWS_AT_ONCE = 512  # keeps the intermediate arrays in the processor's cache
 
 
-class MagpieFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
+class MagpieFeatures(DocLinkMixin, StatelessMixin, TransformerMixin, BaseEstimator):
     r"""Magpie's statistics of 22 element properties: 132 features per composition.
 
     For each property :math:`p` and atomic fractions :math:`x_i` the features are the
@@ -113,7 +114,7 @@ class MagpieFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
             If a sample has no usable composition, with the indices.
         """
         table = magpie_element_table(impute_nan=self.impute_nan)
-        return _weighted_statistics(parse_compositions(X), table)
+        return weighted_statistics(parse_compositions(X), table)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
         """Names of the features, as matminer's labels.
@@ -135,18 +136,13 @@ class MagpieFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
         ]
         return np.asarray(names, dtype=object)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
 
 
-def _weighted_statistics(packed: PackedCompositions, table: FloatArray) -> FloatArray:
+def weighted_statistics(packed: PackedCompositions, table: FloatArray) -> FloatArray:
     """All statistics of all properties, shape (n, n_properties * n_statistics)."""
     n_properties = table.shape[1]
     out = np.empty((len(packed), n_properties, len(_STATISTICS)))

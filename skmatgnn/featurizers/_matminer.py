@@ -48,7 +48,7 @@ class MatminerFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
     ----------
     featurizer : matminer featurizer
         For compositions or structures. It is copied, never changed.
-    n_jobs : int, optional
+    n_jobs : int or None, default=1
         Processes for `transform`, as in joblib. The featurizer's own ``n_jobs`` is
         not used.
     on_error : {"raise", "nan"}, default="raise"

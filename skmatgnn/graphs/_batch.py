@@ -12,6 +12,7 @@ from torch import Tensor
 from skmatgnn.graphs._upload import upload
 from skmatgnn.nn.ops import Adjacency, LineGraph
 from skmatgnn.utils.capacity import Capacity
+from skmatgnn.utils.ragged import row_pointers
 
 if TYPE_CHECKING:
     from skmatgnn.graphs._array import GraphArray
@@ -355,9 +356,7 @@ def _within(index: Tensor, table: Tensor) -> Tensor:
 
 
 def _sum_rows(values: np.ndarray, ptr: np.ndarray) -> np.ndarray:
-    total = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum(values, out=total[1:])
-    return np.diff(total[ptr])
+    return np.diff(row_pointers(values)[ptr])
 
 
 def _triplets_by_sender(graphs: GraphArray) -> np.ndarray:

@@ -128,7 +128,7 @@ def graphs_to_dgl(graphs: GraphArray, *, atom_features: str) -> list[Any]:
 
 
 def graphs_from_dgl(
-    graphs: Any, settings: GraphSettings, *, angles: bool, first_index: int = 0
+    graphs: Any, settings: GraphSettings, *, angles: bool
 ) -> GraphArray:
     """Pack DGL graphs.
 
@@ -141,8 +141,6 @@ def graphs_from_dgl(
     angles : bool
         Whether bond vectors are needed, of which angles can be taken; without, bond
         lengths will do, and the line graph is empty.
-    first_index : int, default=0
-        Of the first graph, for messages.
 
     Returns
     -------
@@ -157,9 +155,8 @@ def graphs_from_dgl(
     """
     from skmatgnn.graphs._array import GraphArray
 
-    samples = _samples(graphs, angles, first_index)
-    parts, chunk, start = [], [], first_index
-    for sample in samples:
+    parts, chunk, start = [], [], 0
+    for sample in _samples(graphs, angles):
         chunk.append(sample)
         if len(chunk) == CHUNK:
             parts.append(pack_samples(chunk, settings, start))
@@ -174,15 +171,15 @@ def graphs_from_dgl(
     return packed.with_three_body_cutoff(settings.three_body_cutoff)
 
 
-def _samples(graphs: Any, angles: bool, first_index: int) -> Iterator[Sample]:
+def _samples(graphs: Any, angles: bool) -> Iterator[Sample]:
     if is_dgl_graph(graphs):
-        yield from read_sample(graphs, first_index, angles=angles)
+        yield from read_sample(graphs, 0, angles=angles)
         return
     if not isinstance(graphs, Sequence) and not hasattr(graphs, "__array__"):
         raise InvalidTypeError(
             f"Expected a DGLGraph or a list of them; got {describe(graphs)}."
         )
-    for index, graph in enumerate(graphs, first_index):
+    for index, graph in enumerate(graphs):
         if not is_dgl_graph(graph):
             raise InvalidTypeError(
                 f"Expected a DGLGraph at index {index}; got {describe(graph)}. Do not "

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags
 from tqdm.auto import tqdm
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
@@ -26,6 +25,7 @@ from skmatgnn.graphs._writer import GraphWriter
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import Interval, StrOptions, fit_context
+from skmatgnn.utils._stateless import StatelessMixin
 from skmatgnn.utils.ragged import row_pointers
 
 __all__ = ["StructureToGraph", "ensure_graphs"]
@@ -37,7 +37,7 @@ GPU_ITERATOR_CHUNK = 2**10
 MIN_ON_GPU = 64  # structures; fewer are quicker on the CPU
 
 
-class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
+class StructureToGraph(DocLinkMixin, StatelessMixin, TransformerMixin, BaseEstimator):
     """Turn crystal structures into graphs of atoms, bonds and bond angles.
 
     Every atom is joined to its ``max_neighbors`` nearest neighbours, counting
@@ -134,15 +134,6 @@ class StructureToGraph(DocLinkMixin, TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.device = device
         self.verbose = verbose
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.requires_fit = False
-        return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
     def set_output(self, *, transform: Any = None) -> StructureToGraph:
         """Do nothing: graphs are no table.

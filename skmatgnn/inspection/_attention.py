@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
-from skmatgnn.inspection._parity_input import require_count
+from skmatgnn.inspection._axes import given_or_new_axes
 from skmatgnn.utils.elements import ELEMENT_SYMBOLS
-from skmatgnn.utils.validation import describe
+from skmatgnn.utils.validation import describe, require_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -219,11 +218,7 @@ class AttentionDisplay:
                 f"of the {len(matrices)} compositions; the largest number is "
                 f"{self.counts_.max()}."
             )
-        ax = (
-            new_axes(side + 0.9, side, layout="compressed")
-            if ax is None
-            else require_axes(ax)
-        )
+        ax = given_or_new_axes(ax, side + 0.9, side, layout="compressed")
         self.ax_, self.figure_ = ax, ax.figure
         self.image_, self.colorbar_ = artists.draw_matrix(
             ax, self.matrix_, cmap, limits, relative=self.relative
@@ -242,7 +237,7 @@ class AttentionDisplay:
     def _matrices(self) -> list[FloatArray]:
         _require_attention(self.attention)
         for name in ("max_elements", "min_compositions"):
-            require_count(getattr(self, name), name)
+            require_count(name, getattr(self, name))
         if self.head is not None:
             n_heads = len(self.attention[0]["weights"])
             whole = isinstance(self.head, Integral) and not isinstance(self.head, bool)

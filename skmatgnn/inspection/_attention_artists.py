@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import colormaps
 
-from skmatgnn.inspection._parity_input import ensure_limits
+from skmatgnn.inspection._inputs import ensure_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

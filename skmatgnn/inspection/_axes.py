@@ -40,6 +40,13 @@ def require_axes(ax: Any, name: str = "ax") -> Axes:
     return ax
 
 
+def given_or_new_axes(
+    ax: Any, width: float, height: float, *, layout: str = "constrained"
+) -> Axes:
+    """Return the axes to draw on; None makes a figure of this size in inches."""
+    return new_axes(width, height, layout=layout) if ax is None else require_axes(ax)
+
+
 def distinct_colors(n_colors: int) -> list[tuple[float, ...]]:
     """Colours that can be told apart, none of them the grey of noise."""
     from matplotlib import colormaps

@@ -9,19 +9,23 @@ import numpy as np
 from sklearn.model_selection import check_cv
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
+from skmatgnn.inspection._axes import given_or_new_axes
 from skmatgnn.inspection._cluster_errors import ClusterErrors, score_clusters
-from skmatgnn.inspection._map_clusters import names_of, order_by_size
-from skmatgnn.inspection._out_of_fold import predict_out_of_fold
-from skmatgnn.inspection._parity_input import (
+from skmatgnn.inspection._inputs import (
     ensure_baseline,
     ensure_column,
-    require_count,
-    require_level,
 )
+from skmatgnn.inspection._map_clusters import names_of, order_by_size
+from skmatgnn.inspection._out_of_fold import predict_out_of_fold
 from skmatgnn.inspection._representatives import cluster_representatives
 from skmatgnn.inspection._text import name_of
-from skmatgnn.utils.validation import describe, require_consistent_length
+from skmatgnn.utils.validation import (
+    describe,
+    require_consistent_length,
+    require_count,
+    require_fraction,
+    require_option,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -331,7 +335,7 @@ class ClusterErrorDisplay:
         scores = self._score()
         n_models, n_clusters = scores.values.shape
         height = 1.2 + n_clusters * (0.22 + 0.14 * n_models)
-        ax = new_axes(7.2, max(2.4, height)) if ax is None else require_axes(ax)
+        ax = given_or_new_axes(ax, 7.2, max(2.4, height))
         self.ax_, self.figure_ = ax, ax.figure
         self.bars_, self.errorbars_ = artists.draw_bars(
             ax, scores, self.model_names_, bar_kwargs
@@ -412,12 +416,9 @@ class ClusterErrorDisplay:
         return self._names.get(cluster, str(cluster))
 
     def _validate_options(self) -> None:
-        if self.metric not in _METRICS:
-            raise InvalidValueError(
-                f"metric must be one of {list(_METRICS)}; got {self.metric!r}."
-            )
-        require_count(self.n_resamples, "n_resamples")
-        require_level(self.confidence_level)
+        require_option("metric", self.metric, _METRICS)
+        require_count("n_resamples", self.n_resamples)
+        require_fraction("confidence_level", self.confidence_level)
 
 
 def _ensure_models(y_pred: Any) -> dict[str, FloatArray]:

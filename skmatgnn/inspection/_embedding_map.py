@@ -8,16 +8,15 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
-from skmatgnn.inspection._map_clusters import Clusters, find_clusters
-from skmatgnn.inspection._parity_input import (
+from skmatgnn.inspection._axes import given_or_new_axes
+from skmatgnn.inspection._inputs import (
     ensure_column,
     ensure_limits,
-    require_count,
 )
+from skmatgnn.inspection._map_clusters import Clusters, find_clusters
 from skmatgnn.inspection._projection import ensure_points, project
 from skmatgnn.inspection._text import name_of
-from skmatgnn.utils.validation import describe, require_consistent_length
+from skmatgnn.utils.validation import describe, require_consistent_length, require_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -291,7 +290,7 @@ class EmbeddingMapDisplay:
         """
         from skmatgnn.inspection import _map_artists as artists
 
-        require_count(max_named, "max_named")
+        require_count("max_named", max_named)
         points = ensure_points(self.points)
         values = None if self.values is None else ensure_column(self.values, "values")
         require_consistent_length(
@@ -303,7 +302,7 @@ class EmbeddingMapDisplay:
         limits = None if values is None else _limits(values, value_limits)
         self.points_, names = project(points, self.projection, self.random_state)
         clusters = self._clusters()
-        ax = new_axes(6.6, 4.8) if ax is None else require_axes(ax)
+        ax = given_or_new_axes(ax, 6.6, 4.8)
         self.ax_, self.figure_ = ax, ax.figure
         artists.frame(ax, self.points_, _axis_names(self.axis_names or names), title)
         style = artists.style_of(len(points), scatter_kwargs)

@@ -10,11 +10,14 @@ from scipy.stats import rankdata
 from sklearn.utils import check_random_state
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
+from skmatgnn.inspection._axes import given_or_new_axes
 from skmatgnn.inspection._cluster_errors import resample_means
-from skmatgnn.inspection._parity_input import require_count, require_level
-from skmatgnn.inspection._transfer_frames import require_option
-from skmatgnn.utils.validation import describe
+from skmatgnn.utils.validation import (
+    describe,
+    require_count,
+    require_fraction,
+    require_option,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,7 +212,7 @@ class ExtrapolationDisplay:
         require_option("x_scale", x_scale, _SCALES)
         require_option("y_scale", y_scale, _SCALES)
         self._collect()
-        self.ax_ = new_axes(6.2, 4.2) if ax is None else require_axes(ax)
+        self.ax_ = given_or_new_axes(ax, 6.2, 4.2)
         self.figure_ = self.ax_.figure
         self.lines_, self.bands_ = artists.draw_lines(self.ax_, self, line_kwargs)
         name = self.target_name if title is None else title
@@ -219,9 +222,9 @@ class ExtrapolationDisplay:
 
     def _collect(self) -> None:
         require_option("distance", self.distance, _DISTANCES)
-        require_count(self.n_bins, "n_bins")
-        require_count(self.n_resamples, "n_resamples")
-        require_level(self.confidence_level)
+        require_count("n_bins", self.n_bins)
+        require_count("n_resamples", self.n_resamples)
+        require_fraction("confidence_level", self.confidence_level)
         frames = self.frames if isinstance(self.frames, Mapping) else {"": self.frames}
         if not frames:
             raise InvalidValueError("frames has no report in it; give at least one.")

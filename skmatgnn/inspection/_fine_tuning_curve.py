@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from skmatgnn.inspection._axes import new_axes, require_axes
+from skmatgnn.inspection._axes import given_or_new_axes
 from skmatgnn.inspection._transfer_frames import (
     LABELS,
     METRICS,
     SPREADS,
     require_frame,
-    require_option,
     spread_of,
 )
+from skmatgnn.utils.validation import require_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,7 +212,7 @@ class FineTuningCurveDisplay:
         target = self.target if target is None else target
         require_option("target", target, targets)
         self._collect(frame[frame["target"] == target])
-        self.ax_ = new_axes(6.6, 4.2) if ax is None else require_axes(ax)
+        self.ax_ = given_or_new_axes(ax, 6.6, 4.2)
         self.figure_ = self.ax_.figure
         self.lines_, self.bands_ = artists.draw_lines(self.ax_, self, line_kwargs)
         artists.label_curves(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
+from skmatgnn.inspection._axes import given_or_new_axes
 from skmatgnn.inspection._scoring_names import describe_scoring
 from skmatgnn.model_selection import BootstrapScores, bootstrap_score
-from skmatgnn.utils.validation import describe
+from skmatgnn.utils.validation import describe, require_option
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -261,10 +261,7 @@ class BootstrapLearningCurveDisplay:
             ("x_scale", x_scale, _SCALES),
             ("y_scale", y_scale, _SCALES),
         ):
-            if value not in allowed:
-                raise InvalidValueError(
-                    f"{name} must be one of {list(allowed)}; got {value!r}."
-                )
+            require_option(name, value, allowed)
         models = _ensure_models(self.scores)
         scorer = describe_scoring(self.scoring)
         self._collect(models, scorer.sign)
@@ -274,7 +271,7 @@ class BootstrapLearningCurveDisplay:
                 f"{min(low.min() for low in self.low_.values()):.3g}. Use 'linear', or "
                 "give scoring= if these are negated losses."
             )
-        ax = new_axes(5.4, 4.0) if ax is None else require_axes(ax)
+        ax = given_or_new_axes(ax, 5.4, 4.0)
         self.ax_, self.figure_ = ax, ax.figure
         self.lines_, self.bands_ = artists.draw_curves(ax, self, line_kwargs)
         artists.scale(ax, x_scale, y_scale)

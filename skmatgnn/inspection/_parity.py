@@ -8,20 +8,20 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
 from skmatgnn.errors import InvalidValueError
-from skmatgnn.inspection._axes import new_axes
-from skmatgnn.inspection._out_of_fold import predict_out_of_fold
-from skmatgnn.inspection._parity_input import (
+from skmatgnn.inspection._axes import given_or_new_axes
+from skmatgnn.inspection._inputs import (
     ensure_baseline,
     ensure_column,
     ensure_limits,
 )
+from skmatgnn.inspection._out_of_fold import predict_out_of_fold
 from skmatgnn.inspection._text import name_of, three_digits
 from skmatgnn.metrics import (
     masked_mean_absolute_error,
     masked_r2_score,
     scaled_mean_absolute_error,
 )
-from skmatgnn.utils.validation import require_consistent_length
+from skmatgnn.utils.validation import require_consistent_length, require_option
 from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
@@ -321,12 +321,9 @@ class ParityDisplay:
             If lengths differ, a value is no number, no pair without NaN is left, or
             ``limits`` are not a lower and a higher number.
         """
-        if kind not in _KINDS:
-            raise InvalidValueError(
-                f"kind must be one of {list(_KINDS)}; got {kind!r}."
-            )
         from skmatgnn.inspection import _parity_artists as artists
 
+        require_option("kind", kind, _KINDS)
         truth, predicted, std, groups, baseline = self._pairs()
         self._score(truth, predicted, baseline)
         if limits is None:
@@ -340,7 +337,9 @@ class ParityDisplay:
                 "kind='hexbin' shows neither groups nor y_std; leave them out or use "
                 "kind='scatter'."
             )
-        ax = _new_axes(binned) if ax is None else ax
+        # "compressed" gives the colour bar the height of the square axes
+        width = 5.6 if binned else 4.8
+        ax = given_or_new_axes(ax, width, 4.8, layout="compressed")
         self.ax_, self.figure_ = ax, ax.figure
         if binned:
             bins = artists.draw_hexbin(ax, truth, predicted, limits, scatter_kwargs)
@@ -429,8 +428,3 @@ class ParityDisplay:
 
 def _fixed(value: float) -> str:
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _new_axes(binned: bool) -> Axes:
-    # "compressed" gives the colour bar the height of the square axes.
-    return new_axes(5.6 if binned else 4.8, 4.8, layout="compressed")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.collections import PathCollection
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+from skmatgnn.inspection._axes import distinct_colors
 from skmatgnn.inspection._text import lower_first, natural_key, shorten, with_unit
 
 if TYPE_CHECKING:
@@ -218,11 +218,9 @@ def _groups(
     if groups is None:
         return [(np.arange(n_points), None, "tab:blue")]
     names = sorted(np.unique(groups), key=natural_key)
-    palette = colormaps["tab10" if len(names) <= 10 else "turbo"]
-    places = range(10) if len(names) <= 10 else np.linspace(0.03, 0.97, len(names))
     return [
-        (np.flatnonzero(groups == name), shorten(name), palette(place))
-        for name, place in zip(names, places, strict=False)
+        (np.flatnonzero(groups == name), shorten(name), color)
+        for name, color in zip(names, distinct_colors(len(names)), strict=True)
     ]
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils import check_array, check_random_state
 
-from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.utils.validation import describe
+from skmatgnn.errors import InvalidTypeError
+from skmatgnn.utils.validation import describe, require_option
 
 if TYPE_CHECKING:
     from skmatgnn._typing import FloatArray, RandomState
@@ -46,10 +46,7 @@ def project(
     names : (str, str) or None
         Names of the axes; None if nothing was changed.
     """
-    if projection not in PROJECTIONS:
-        raise InvalidValueError(
-            f"projection must be one of {list(PROJECTIONS)}; got {projection!r}."
-        )
+    require_option("projection", projection, PROJECTIONS)
     if projection == "auto" and points.shape[1] == 2:
         return points, None
     if projection == "tsne":

@@ -11,13 +11,11 @@ from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.utils.validation import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
     from skmatgnn._typing import ArrayLike
 
-__all__ = ["LABELS", "METRICS", "require_frame", "require_option", "spread_of"]
+__all__ = ["LABELS", "METRICS", "require_frame", "spread_of"]
 
 METRICS = {"mae": "MAE", "smae": "SMAE"}
 LABELS = {
@@ -54,14 +52,6 @@ def require_frame(frame: Any, metric: str) -> pd.DataFrame:
             f"{ {name: row[name] for name in _NEEDED} }. Select one experiment."
         )
     return frame
-
-
-def require_option(name: str, value: Any, allowed: Sequence[Any]) -> None:
-    """Reject a value that is not among those allowed."""
-    if value not in list(allowed):
-        raise InvalidValueError(
-            f"{name} must be one of {list(allowed)}; got {value!r}."
-        )
 
 
 def spread_of(values: ArrayLike, spread: str, level: float) -> tuple[float, ...]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skmatgnn.errors import InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
+from skmatgnn.inspection._axes import given_or_new_axes
 from skmatgnn.inspection._transfer_frames import (
     LABELS,
     METRICS,
     SPREADS,
     require_frame,
-    require_option,
     spread_of,
 )
+from skmatgnn.utils.validation import require_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,7 +176,7 @@ class TransferMatrixDisplay:
         """
         from skmatgnn.inspection import _transfer_artists as artists
 
-        require_option("metric", self.metric, tuple(METRICS))
+        require_option("metric", self.metric, METRICS)
         require_option("spread", self.spread, SPREADS)
         frame = require_frame(self.frame, self.metric)
         sizes = sorted(frame["size"].unique().tolist())
@@ -184,10 +184,8 @@ class TransferMatrixDisplay:
         require_option("size", size, sizes)
         self._collect(frame[frame["size"] == size])
         shape = self.ratios_.shape
-        if ax is None:
-            ax = new_axes(2.8 + 1.15 * shape[1], 1.7 + 0.62 * shape[0])
-        self.ax_ = require_axes(ax)
-        self.figure_ = ax.figure
+        ax = given_or_new_axes(ax, 2.8 + 1.15 * shape[1], 1.7 + 0.62 * shape[0])
+        self.ax_, self.figure_ = ax, ax.figure
         self.image_, self.colorbar_ = artists.draw_ratios(
             ax, self.ratios_, cmap, METRICS[self.metric]
         )

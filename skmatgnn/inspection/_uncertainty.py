@@ -9,11 +9,10 @@ from scipy import stats
 from scipy.integrate import trapezoid
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
-from skmatgnn.inspection._parity_input import ensure_column
+from skmatgnn.inspection._axes import given_or_new_axes
+from skmatgnn.inspection._inputs import ensure_column
 from skmatgnn.inspection._text import three_digits
-from skmatgnn.inspection._transfer_frames import require_option
-from skmatgnn.utils.validation import require_consistent_length
+from skmatgnn.utils.validation import require_consistent_length, require_option
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -216,7 +215,7 @@ class UncertaintyCalibrationDisplay:
         InvalidValueError
             If a standard deviation is negative, or the distribution is unknown.
         """
-        require_option("distribution", distribution, tuple(_DISTRIBUTIONS))
+        require_option("distribution", distribution, _DISTRIBUTIONS)
         center = ensure_column(y_pred, "y_pred")
         std = ensure_column(y_std, "y_std")
         require_consistent_length(y_true=y_true, y_pred=center, y_std=std)
@@ -342,7 +341,7 @@ class UncertaintyCalibrationDisplay:
         self.width_ = (high - low).mean(axis=1)
         self.miscalibration_area_ = _area(levels, self.coverage_)
         size = 4.4 if kind == "coverage" else 4.0
-        self.ax_ = new_axes(4.6, size) if ax is None else require_axes(ax)
+        self.ax_ = given_or_new_axes(ax, 4.6, size)
         self.figure_ = self.ax_.figure
         self.ref_line_ = self.band_ = self.text_ = None
         if kind == "coverage":

@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.inspection._axes import new_axes, require_axes
-from skmatgnn.inspection._map_clusters import order_by_size
-from skmatgnn.inspection._parity_input import (
+from skmatgnn.errors import InvalidTypeError
+from skmatgnn.inspection._axes import given_or_new_axes, new_axes, require_axes
+from skmatgnn.inspection._inputs import (
     ensure_column,
     ensure_limits,
-    require_count,
 )
+from skmatgnn.inspection._map_clusters import order_by_size
 from skmatgnn.inspection._text import name_of
-from skmatgnn.utils.validation import describe, require_consistent_length
+from skmatgnn.utils.validation import (
+    describe,
+    require_consistent_length,
+    require_count,
+    require_option,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -190,10 +194,7 @@ class WorkingIonDisplay:
         """
         from skmatgnn.inspection import _working_ion_artists as artists
 
-        if kind not in _KINDS:
-            raise InvalidValueError(
-                f"kind must be one of {list(_KINDS)}; got {kind!r}."
-            )
+        require_option("kind", kind, _KINDS)
         codes, y = self._count(max_categories)
         self.ax_, self.target_ax_ = self._axes(ax)
         self.figure_ = self.ax_.figure
@@ -211,7 +212,7 @@ class WorkingIonDisplay:
         return self
 
     def _count(self, max_categories: int) -> tuple[IntArray, FloatArray | None]:
-        require_count(max_categories, "max_categories", 2)
+        require_count("max_categories", max_categories, 2)
         if self.labels is None or not hasattr(self.labels, "__len__"):
             raise InvalidTypeError(
                 "labels must be a sequence with one label for each sample; got "
@@ -234,7 +235,7 @@ class WorkingIonDisplay:
     def _axes(self, ax: Any) -> tuple[Axes, Axes | None]:
         width = min(12.0, max(4.2, 1.4 + 0.58 * len(self.categories_)))
         if self.y is None:
-            return (new_axes(width, 3.4) if ax is None else require_axes(ax)), None
+            return given_or_new_axes(ax, width, 3.4), None
         if ax is None:
             upper, lower = new_axes(width, 5.4, nrows=2, sharex=True)
             return upper, lower

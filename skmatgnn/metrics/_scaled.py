@@ -15,6 +15,7 @@ from skmatgnn.metrics._reduce import (
     ensure_table,
     ensure_targets,
 )
+from skmatgnn.utils.validation import require_option
 
 if TYPE_CHECKING:
     from skmatgnn._typing import ArrayLike, FloatArray
@@ -124,10 +125,7 @@ def scaled_mean_absolute_error(
 def _scored_rows(
     targets: Targets, convention: str, y_unfiltered: ArrayLike | None
 ) -> Targets:
-    if convention not in _CONVENTIONS:
-        raise InvalidValueError(
-            f"convention must be one of {list(_CONVENTIONS)}; got {convention!r}."
-        )
+    require_option("convention", convention, _CONVENTIONS)
     if (convention == "paper") != (y_unfiltered is not None):
         raise InvalidValueError(
             "y_unfiltered is what convention='paper' scores the control on: give "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +15,16 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.metrics import get_scorer
 from skmatgnn.model_selection._fixed_responses import FixedResponses
-from skmatgnn.model_selection._seeds import seeded_clone
+from skmatgnn.utils._seeds import MAX_SEED, seeded_clone
 from skmatgnn.utils._sklearn import num_samples, safe_indexing
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
     require_consistent_length,
+    require_count,
+    require_fraction,
+    require_option,
 )
 
 if TYPE_CHECKING:
@@ -197,7 +199,7 @@ def bootstrap_score(
             "sample(s) in one group."
         )
     X, y = indexable(X, y)
-    seeds = check_random_state(random_state).randint(2**31 - 1, size=n_resamples)
+    seeds = check_random_state(random_state).randint(MAX_SEED, size=n_resamples)
     parallel = Parallel(n_jobs=n_jobs, verbose=verbose)
     shared: dict[str, Any] = {
         "confidence_level": confidence_level,
@@ -237,23 +239,11 @@ def _check_options(
     train_sizes: Sequence[float] | None,
     confidence_level: float,
 ) -> None:
-    for name, value, allowed in (
-        ("method", method, _METHODS),
-        ("interval", interval, _INTERVALS),
-    ):
-        if value not in allowed:
-            raise InvalidValueError(
-                f"{name} must be one of {list(allowed)}; got {value!r}."
-            )
-    whole = isinstance(n_resamples, Integral) and not isinstance(n_resamples, bool)
-    if n_resamples is not None and not (whole and n_resamples >= 1):
-        raise InvalidValueError(
-            f"n_resamples must be an integer of 1 or more; got {n_resamples!r}."
-        )
-    if not (isinstance(confidence_level, Real) and 0 < confidence_level < 1):
-        raise InvalidValueError(
-            f"confidence_level must be between 0 and 1; got {confidence_level!r}."
-        )
+    require_option("method", method, _METHODS)
+    require_option("interval", interval, _INTERVALS)
+    if n_resamples is not None:
+        require_count("n_resamples", n_resamples)
+    require_fraction("confidence_level", confidence_level)
     if method == "refit" and interval == "bca":
         raise InvalidValueError(
             "interval='bca' corrects the interval of one observed score, which "
@@ -309,7 +299,7 @@ def _refit_one(
     drawn = _draw_with_rest(rng, n_units)
     out = np.flatnonzero(~np.isin(units, drawn))
     X_out, y_out = safe_indexing(X, out), safe_indexing(y, out)
-    model_seed = int(rng.randint(2**31 - 1))
+    model_seed = int(rng.randint(MAX_SEED))
     scores, n_train = [], []
     for fraction in fractions:
         n_drawn = max(1, round(fraction * n_units))

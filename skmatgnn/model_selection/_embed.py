@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from skmatgnn.utils._optional import import_optional
+from skmatgnn.utils._seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from skmatgnn._typing import FloatArray, RandomState
@@ -92,7 +93,7 @@ def with_random_state(estimator: Any, random_state: RandomState) -> Any:
     seed = (
         random_state
         if isinstance(random_state, int)
-        else check_random_state(random_state).randint(2**31 - 1)
+        else check_random_state(random_state).randint(MAX_SEED)
     )
     unset = {
         name: seed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from skmatgnn.utils.validation import (
     describe,
     ensure_regression_targets,
     require_consistent_length,
+    require_count,
     to_object_array,
 )
 
@@ -143,7 +143,8 @@ def extrapolation_report(
         )
     y = targets[:, 0]
     require_consistent_length(y=y, X=range(num_samples(X)), groups=groups)
-    _require_options(latent, n_neighbors)
+    _require_latent(latent)
+    require_count("n_neighbors", n_neighbors)
     materials = _compositions(X, compositions, len(y))
     cv = LeaveOneClusterOut() if cv is None else check_cv(cv, y, classifier=False)
     splits = [tuple(map(np.asarray, split)) for split in cv.split(X, y, groups)]
@@ -286,15 +287,10 @@ def _atoms_of(X: Any) -> list[dict[str, int]] | None:
     return found
 
 
-def _require_options(latent: Any, n_neighbors: Any) -> None:
+def _require_latent(latent: Any) -> None:
     named = isinstance(latent, str) and latent == "auto"
     if not (latent is None or named or hasattr(latent, "transform")):
         raise InvalidTypeError(
             "latent must be 'auto', a transformer such as GraphEmbedding, or None; got "
             f"{describe(latent)}."
-        )
-    whole = isinstance(n_neighbors, Integral) and not isinstance(n_neighbors, bool)
-    if not (whole and n_neighbors >= 1):
-        raise InvalidValueError(
-            f"n_neighbors must be an integer of 1 or more; got {n_neighbors!r}."
         )

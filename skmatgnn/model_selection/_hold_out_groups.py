@@ -60,7 +60,7 @@ class HoldOutGroups(LeaveOneGroupOut):
             Present for the API.
         y : ignored
             Present for the API.
-        groups : array-like of shape (n_samples,)
+        groups : array-like of shape (n_samples,), default=None
             Group of each sample.
 
         Yields

@@ -16,7 +16,11 @@ from skmatgnn.model_selection._cluster_groups import (
     ClusterGroups,
     warn_if_dominated,
 )
-from skmatgnn.utils.validation import describe, require_consistent_length
+from skmatgnn.utils.validation import (
+    describe,
+    require_consistent_length,
+    require_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,7 +175,9 @@ class LeaveOneClusterOut(LeaveOneGroupOut):
 
         Parameters
         ----------
-        X, y, groups
+        X, y : object, default=None
+            As for :meth:`get_n_splits`.
+        groups : array-like of shape (n_samples,), default=None
             As for :meth:`get_n_splits`.
 
         Returns
@@ -241,10 +247,7 @@ class LeaveOneClusterOut(LeaveOneGroupOut):
         return ClusterGroups(self.cluster_groups, random_state=0)
 
     def _validate_parameters(self) -> None:
-        if self.small not in _SMALL:
-            raise InvalidValueError(
-                f"small must be one of {list(_SMALL)}; got {self.small!r}."
-            )
+        require_option("small", self.small, _SMALL)
         if isinstance(self.min_size, bool) or not isinstance(self.min_size, Integral):
             raise InvalidTypeError(
                 f"min_size must be an integer of 1 or more; got "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral, Real
 from typing import Any
 
 from sklearn.base import clone, is_classifier
@@ -20,11 +19,15 @@ from skmatgnn.model_selection._transfer_plan import (
     TransferPlan,
     default_mpt,
 )
-from skmatgnn.utils.validation import describe
+from skmatgnn.utils._seeds import MAX_SEED
+from skmatgnn.utils.validation import (
+    describe,
+    is_count,
+    require_count,
+    require_fraction,
+)
 
 __all__ = ["make_plan", "pretrainings_of"]
-
-_MAX_SEED = 2**31 - 1
 
 
 def make_plan(
@@ -72,7 +75,7 @@ random_state
         designs=designs,
         sizes=tuple(int(size) for size in fine_tuning_sizes),
         trials=int(trials),
-        seed=int(check_random_state(random_state).randint(_MAX_SEED)),
+        seed=int(check_random_state(random_state).randint(MAX_SEED)),
         test_size=float(test_size),
         exclude_test=bool(exclude_test),
         fine_tuning_params=dict(fine_tuning_params or {}),
@@ -97,10 +100,6 @@ def _names(name: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_numbers(sizes: Any, trials: Any, test_size: Any) -> None:
-    def is_count(value: Any) -> bool:
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        return whole and value >= 1
-
     if (
         isinstance(sizes, str | Mapping)
         or not hasattr(sizes, "__len__")
@@ -112,14 +111,8 @@ def _check_numbers(sizes: Any, trials: Any, test_size: Any) -> None:
             "fine_tuning_sizes must be different numbers of rows, such as (10, 100); "
             f"got {sizes!r}."
         )
-    if not is_count(trials):
-        raise InvalidValueError(
-            f"trials must be an integer of 1 or more; got {trials!r}."
-        )
-    if not (isinstance(test_size, Real) and 0 < float(test_size) < 1):
-        raise InvalidValueError(
-            f"test_size must be between 0 and 1; got {test_size!r}."
-        )
+    require_count("trials", trials)
+    require_fraction("test_size", test_size)
 
 
 def _check_models(

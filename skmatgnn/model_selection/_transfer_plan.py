@@ -16,8 +16,8 @@ from sklearn.utils.validation import has_fit_parameter
 from skmatgnn._typing import BoolArray, FloatArray, IntArray
 from skmatgnn.errors import InvalidTypeError, InvalidValueError, SkmatgnnError
 from skmatgnn.metrics import scaled_mean_absolute_error
-from skmatgnn.model_selection._seeds import derived_seed, seeded_clone
 from skmatgnn.model_selection._transfer_data import Dataset, hold_out, join
+from skmatgnn.utils._seeds import derived_seed, seeded_clone
 from skmatgnn.utils.digest import digest
 from skmatgnn.utils.warning_filters import without_warnings
 

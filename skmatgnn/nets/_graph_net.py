@@ -26,6 +26,7 @@ from skmatgnn.nets._replay import (
     own_stream,
 )
 from skmatgnn.nets._seeding import initialize_weights
+from skmatgnn.nets._step import compute_step
 from skmatgnn.nets._stops import (
     has_diverged,
     locate,
@@ -259,7 +260,7 @@ class GraphNet(NeuralNet):
         if isinstance(batch, ReplayedBatch):
             step = batch.run()
         else:
-            step = super().train_step_single(batch, **fit_params)
+            step = compute_step(self, batch, **fit_params)
         if self.ranks_ is None:
             return step
         return self.ranks_.average(self.module_.parameters(), step, batch[1].n_known())

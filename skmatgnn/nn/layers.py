@@ -364,7 +364,7 @@ class CrystalGraphConv(nn.Module):
     ----------
     node_dim : int
     edge_dim : int
-    norm : {"batch", "layer"}
+    norm : {"batch", "layer"}, default="batch"
 
     References
     ----------

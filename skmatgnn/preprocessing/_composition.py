@@ -15,6 +15,7 @@ from skmatgnn.preprocessing._formula import (
 )
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import fit_context
+from skmatgnn.utils._stateless import StatelessMixin
 from skmatgnn.utils.validation import describe, to_object_array
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["FormulaToComposition", "StructureToComposition"]
 
 
-class _CompositionTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
+class _CompositionTransformer(
+    DocLinkMixin, StatelessMixin, TransformerMixin, BaseEstimator
+):
     """Shared part: stateless, object array out, indifferent to ``set_output``."""
 
     _parameter_constraints: ClassVar[dict] = {"reduced": ["boolean"]}
@@ -101,15 +104,6 @@ class _CompositionTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
 
     def _require_type(self, item: Any, index: int) -> None:
         raise NotImplementedError
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.input_tags.two_d_array = False
-        return tags
 
 
 class FormulaToComposition(_CompositionTransformer):

@@ -17,6 +17,7 @@ from skmatgnn.utils.validation import (
     ensure_object_array,
     is_missing,
     require_consistent_length,
+    require_option,
 )
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def merge_properties(
     >>> table.target.shape, int(table.overlaps.loc["energy", "volume"])
     ((6, 2), 2)
     """
-    _require_option("match", match, (None, "formula", "structure"))
-    _require_option("exclude_match", exclude_match, ("formula", "structure"))
+    require_option("match", match, (None, "formula", "structure"))
+    require_option("exclude_match", exclude_match, ("formula", "structure"))
     parts = [_read(triple, index) for index, triple in enumerate(datasets)]
     if not parts:
         raise InvalidValueError("datasets is empty; at least one is needed.")
@@ -174,11 +175,6 @@ class _Materials:
     def _add(self, part: _Part, row: int) -> int:
         self.first.append((part, int(row)))
         return len(self.first) - 1
-
-
-def _require_option(name: str, value: Any, options: tuple) -> None:
-    if not any(value is option or value == option for option in options):
-        raise InvalidValueError(f"{name} must be one of {options}; got {value!r}.")
 
 
 def _read(triple: Any, index: int) -> _Part:

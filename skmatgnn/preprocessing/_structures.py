@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.errors import InvalidTypeError, InvalidValueError, SkmatgnnError
+from skmatgnn.utils.elements import N_ELEMENTS
 from skmatgnn.utils.ragged import ensure_row_index, ragged_indices, row_pointers
-from skmatgnn.utils.validation import describe, ensure_object_array
+from skmatgnn.utils.validation import describe, ensure_object_array, is_missing
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["StructureArray"]
 
 MIN_VOLUME_PER_ATOM = 1e-2  # Angstrom^3; an H atom in a metal takes about 2
-MAX_ATOMIC_NUMBER = 118
+SHOWN = 10  # indices in a message
 BLOCK = 256  # structures that are unpacked at a time, so that caches hold them
 
 
@@ -152,17 +154,20 @@ class StructureArray(Sequence):
         InvalidValueError
             If X is empty, or a structure is empty, disordered, has no volume, an
             unknown element or a coordinate that is not finite.
-            Messages name the index of the first such structure and count the rest.
+            Messages name the index of the first such structure and list the rest.
         """
         if isinstance(X, cls):
             if len(X) == 0:
                 raise InvalidValueError("X is empty; at least one structure is needed.")
             return X
         items = ensure_object_array(X, what="structures", single=_single_types())
-        parts = [
-            _pack(items[start : start + BLOCK], first_index + start)
-            for start in range(0, len(items), BLOCK)
-        ]
+        try:
+            parts = [
+                _pack(items[start : start + BLOCK], first_index + start)
+                for start in range(0, len(items), BLOCK)
+            ]
+        except SkmatgnnError as error:
+            raise type(error)(f"{error}{_all_at_fault(items, first_index)}") from error
         lattices, pbc, n_atoms, numbers, coords = map(np.concatenate, zip(*parts))  # noqa: B905
         packed = cls(lattices, pbc, row_pointers(n_atoms), numbers, coords)
         _require_finite(packed, first_index)
@@ -194,6 +199,23 @@ def _pack(items: np.ndarray, first_index: int) -> tuple[np.ndarray, ...]:
     )
 
 
+def _all_at_fault(items: np.ndarray, first_index: int) -> str:
+    """Say which items cannot be unpacked, where it is more than one, but not all."""
+    indices = []
+    for index, item in enumerate(items, first_index):
+        try:
+            _unpack(item, index)
+        except SkmatgnnError:
+            indices.append(index)
+    if not 1 < len(indices) < len(items):
+        return ""
+    shown = ", ".join(map(str, indices[:SHOWN]))
+    return (
+        f" In all, {len(indices)} of {len(items)} cannot be used: indices {shown}"
+        f"{', ...' if len(indices) > SHOWN else '.'}"
+    )
+
+
 def _columns_of_ordered(items: np.ndarray) -> tuple[Any, ...] | None:
     """Read pymatgen's structures without Python code for each site.
 
@@ -217,7 +239,7 @@ def _columns_of_ordered(items: np.ndarray) -> tuple[Any, ...] | None:
     if not {Element, Species}.issuperset(map(type, elements)):
         return None
     numbers = list(map(attrgetter("Z"), elements))
-    if max(numbers) > MAX_ATOMIC_NUMBER or min(numbers) < 1:
+    if max(numbers) > N_ELEMENTS or min(numbers) < 1:
         return None
     lattices = [item.lattice for item in items]
     return (
@@ -249,7 +271,8 @@ def _unpack(item: Any, index: int) -> tuple[Any, Any, Any, Any]:
         raise InvalidValueError(
             f"The structure at index {index} ({item.composition.reduced_formula}) is "
             "disordered: a site holds several or partly occupied species. Order it "
-            "first, with pymatgen's OrderDisorderedStructureTransformation."
+            "first, with pymatgen's OrderDisorderedStructureTransformation, or keep "
+            "only those with structure.is_ordered."
         ) from None
     lattice = item.lattice
     return lattice.matrix, lattice.pbc, np.array(numbers), item.frac_coords
@@ -261,11 +284,11 @@ def _unpack_atoms(atoms: Any, index: int) -> tuple[Any, Any, Any, Any]:
         raise InvalidValueError(
             f"The structure at index {index} has no atoms. Remove it."
         )
-    if numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
-        bad = numbers[(numbers < 1) | (numbers > MAX_ATOMIC_NUMBER)][0]
+    if numbers.min() < 1 or numbers.max() > N_ELEMENTS:
+        bad = numbers[(numbers < 1) | (numbers > N_ELEMENTS)][0]
         raise InvalidValueError(
             f"The structure at index {index} has an unknown element, atomic number "
-            f"{bad}; expected 1 to {MAX_ATOMIC_NUMBER}. Replace or remove that atom."
+            f"{bad}; expected 1 to {N_ELEMENTS}. Replace or remove that atom."
         )
     cell = np.asarray(atoms.cell.array if hasattr(atoms.cell, "array") else atoms.cell)
     if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < MIN_VOLUME_PER_ATOM:
@@ -276,11 +299,17 @@ def _unpack_atoms(atoms: Any, index: int) -> tuple[Any, Any, Any, Any]:
 
 def _reject_type(item: Any, index: int) -> None:
     hint = ""
+    files = "read files with Structure.from_file or skmatgnn.datasets.read_structures."
     if isinstance(item, str):
         hint = (
-            " For formulas use a composition model such as make_rf_magpie(); read "
-            "files with Structure.from_file or skmatgnn.datasets.load_id_prop."
+            " For formulas use a composition model such as make_rf_magpie(); " + files
         )
+    elif isinstance(item, PathLike):
+        hint = f" R{files[1:]}"
+    elif isinstance(item, dict):
+        hint = " If pymatgen wrote it, use Structure.from_dict."
+    elif is_missing(item):
+        hint = " Drop the rows without a structure."
     elif hasattr(item, "sites"):
         hint = " A Molecule has no lattice: put it into a box with get_boxed_structure."
     raise InvalidTypeError(
@@ -291,7 +320,7 @@ def _reject_type(item: Any, index: int) -> None:
 
 def _atomic_number(specie: Any, index: int) -> int:
     number = getattr(specie, "Z", None)
-    if number is None or not 1 <= number <= MAX_ATOMIC_NUMBER or _is_dummy(specie):
+    if number is None or not 1 <= number <= N_ELEMENTS or _is_dummy(specie):
         raise InvalidValueError(
             f"The structure at index {index} has an unknown element, {specie}; "
             "expected one of the periodic table. Replace or remove that site."

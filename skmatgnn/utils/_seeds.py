@@ -1,12 +1,20 @@
-"""Seeds of the estimators inside another one."""
+"""Seeds: of repeated fits, and of the estimators inside another one."""
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from sklearn.base import clone
 
-__all__ = ["seeded_clone", "seeds_of"]
+__all__ = ["MAX_SEED", "derived_seed", "seeded_clone", "seeds_of"]
+
+MAX_SEED = 2**31 - 1  # below which every library takes a seed
+
+
+def derived_seed(seed: int, *names: Any) -> int:
+    """Make a seed of its own for what is named, whatever else there is."""
+    return int.from_bytes(sha256(repr((seed, *names)).encode()).digest()[:4]) >> 1
 
 
 def seeds_of(estimator: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from skmatgnn._typing import FloatArray
 
@@ -142,13 +142,7 @@ def cgcnn_element_features() -> FloatArray:
     >>> cgcnn_element_features().shape
     (119, 92)
     """
-    text = _matminer_data("cgcnn_atom_feature.json").read_text(encoding="utf-8")
-    rows = json.loads(text)
-    table = np.full((N_ELEMENTS + 1, len(next(iter(rows.values())))), np.nan)
-    for atomic_number, row in rows.items():
-        table[int(atomic_number)] = row
-    table.flags.writeable = False
-    return table
+    return _table_of_rows("cgcnn_atom_feature.json", int)
 
 
 @lru_cache(maxsize=1)
@@ -176,11 +170,15 @@ def matscholar_element_features() -> FloatArray:
     >>> matscholar_element_features().shape
     (119, 200)
     """
-    text = _matminer_data("matscholar_els.json").read_text(encoding="utf-8")
-    rows = json.loads(text)
+    return _table_of_rows("matscholar_els.json", ATOMIC_NUMBERS.__getitem__)
+
+
+def _table_of_rows(name: str, number_of: Callable[[str], int]) -> FloatArray:
+    """Read a JSON object of one list for each element, named as number_of knows."""
+    rows = json.loads(_matminer_data(name).read_text(encoding="utf-8"))
     table = np.full((N_ELEMENTS + 1, len(next(iter(rows.values())))), np.nan)
-    for symbol, row in rows.items():
-        table[ATOMIC_NUMBERS[symbol]] = row
+    for element, row in rows.items():
+        table[number_of(element)] = row
     table.flags.writeable = False
     return table
 

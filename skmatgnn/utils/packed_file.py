@@ -34,6 +34,7 @@ DTYPES = {
     "BOOL": "|b1",
 }
 _MAX_HEADER = 100_000_000
+_PICKLE = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
     *(OverflowError, struct.error),
@@ -177,9 +178,11 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 def _read_header(path: Path) -> tuple[dict, int]:
     with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
+        start = file.read(8)
+        (length,) = struct.unpack("<Q", start)
         if length > min(_MAX_HEADER, path.stat().st_size):
-            raise ValueError(f"its header claims {length} bytes")
+            looks = "; it begins as a pickle does" * start.startswith(_PICKLE)
+            raise ValueError(f"it does not begin as a safetensors file does{looks}")
         return json.loads(file.read(length)), 8 + length
 
 

@@ -6,8 +6,8 @@ Nothing here builds a NumPy array from structures or compositions by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from numbers import Number
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from numbers import Integral, Number, Real
 from typing import Any
 
 import numpy as np
@@ -19,15 +19,28 @@ __all__ = [
     "ensure_groups",
     "ensure_object_array",
     "ensure_regression_targets",
+    "is_count",
     "is_missing",
     "require_consistent_length",
+    "require_count",
+    "require_fraction",
+    "require_option",
     "require_usable_weights",
     "to_object_array",
 ]
 
 
 def describe(value: Any) -> str:
-    """Name an object's type and, if short, its value, for an error message."""
+    """Name an object's type and, if short, its value, for an error message.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+    """
     kind = type(value).__name__
     if value is None:
         return "None"
@@ -119,13 +132,96 @@ def _is_sized_sequence(X: Any) -> bool:
 def _values_of_frame(X: Any, what: str) -> np.ndarray:
     if X.ndim == 2:
         if X.shape[1] != 1:
+            name = X.columns[0] if X.shape[1] else "structure"
             raise InvalidValueError(
                 f"X must have one column with the {what}; got a frame of "
                 f"{X.shape[1]} columns {list(X.columns)[:5]}. Select the column, "
-                "for example frame['structure']."
+                f"for example frame[{name!r}]."
             )
         X = X.iloc[:, 0]
     return to_object_array(list(X))
+
+
+def require_option(name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """Reject the value of a parameter that is not among those allowed.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        What the user gave.
+    allowed : iterable
+        What there is to choose from.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is none of them.
+    """
+    options = list(allowed)
+    # what has no hash, such as an array, may not have one answer to == either
+    if not isinstance(value, Hashable) or value not in options:
+        raise InvalidValueError(f"{name} must be one of {options}; got {value!r}.")
+
+
+def is_count(value: Any, least: int = 1) -> bool:
+    """Tell whether a value is an integer of a size or more, and no bool.
+
+    Parameters
+    ----------
+    value : object
+    least : int, default=1
+        The size.
+
+    Returns
+    -------
+    bool
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and int(value) >= least
+
+
+def require_count(name: str, value: Any, least: int = 1) -> None:
+    """Reject the value of a parameter that is no integer of a size or more.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        What the user gave.
+    least : int, default=1
+        The size.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is anything else.
+    """
+    if not is_count(value, least):
+        raise InvalidValueError(
+            f"{name} must be an integer of {least} or more; got {value!r}."
+        )
+
+
+def require_fraction(name: str, value: Any) -> None:
+    """Reject the value of a parameter that does not lie between 0 and 1.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        What the user gave.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is no number, or 0 or 1 or beyond.
+    """
+    if not (isinstance(value, Real) and 0 < float(value) < 1):
+        raise InvalidValueError(f"{name} must be between 0 and 1; got {value!r}.")
 
 
 def require_consistent_length(**named: Any) -> None:
@@ -319,6 +415,11 @@ def ensure_regression_targets(
 def _float_targets(y: Any) -> np.ndarray:
     if hasattr(y, "to_numpy"):
         y = y.to_numpy()
+    if isinstance(y, Iterator | Mapping | set):
+        raise InvalidTypeError(
+            f"y must be numeric, a sequence; got {describe(y)}. Convert it to a list "
+            "first."
+        )
     try:
         array = np.asarray(y)
         if array.dtype.kind == "c" or (
@@ -342,9 +443,33 @@ def _float_targets(y: Any) -> np.ndarray:
         if isinstance(error, InvalidValueError):
             raise
         raise InvalidValueError(
-            f"y must be numeric; could not convert it to floats ({error}). "
-            "For class labels use a classifier."
+            f"y must be numeric; could not convert it to floats ({error})"
+            f"{_place_of_no_number(y)}. For class labels use a classifier."
         ) from error
+
+
+def _place_of_no_number(y: Any) -> str:
+    """Say where the first is that float does not take, and how many there are."""
+    try:
+        cells = np.asarray(y, dtype=object)
+    except ValueError:  # rows of different lengths
+        return ""
+    bad = np.array([not _is_number(cell) for cell in cells.flat], dtype=bool)
+    places = np.argwhere(bad.reshape(cells.shape))
+    if cells.ndim == 0 or len(places) == 0:
+        return ""
+    place = ", column ".join(str(int(i)) for i in places[0])
+    return f" at index {place} ({len(places)} of {cells.size} values are no numbers)"
+
+
+def _is_number(cell: Any) -> bool:
+    if is_missing(cell):
+        return True
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _require_no_inf(targets: np.ndarray) -> None:

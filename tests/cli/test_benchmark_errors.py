@@ -34,7 +34,7 @@ def test_benchmark__unknown_model__lists_those_that_exist(refused, oxides):
 
 def test_benchmark__unknown_scheme__lists_those_that_exist(refused, oxides):
     message = refused(oxides, "--target", "gap", "--cv", "random")
-    assert "no scheme 'random'. The schemes are: stratified, formula, loco" in message
+    assert "no scheme 'random'. The schemes are: stratified, formula, chem" in message
 
 
 def test_benchmark__structure_model_on_a_table__says_what_it_needs(refused, oxides):

@@ -96,6 +96,27 @@ def test_benchmark__bootstrap_of_groups__draws_them_whole(oxides, tmp_path):
     assert all(len(ids) == 2 for ids in tested.values())
 
 
+def test_benchmark__chemical_system__no_set_of_elements_is_on_both_sides(
+    tmp_path, capsys
+):
+    formulas = [f"{a}{b}{n}" for a in "CNSP" for b in ("O", "F") for n in (1, 2, 3)]
+    path = tmp_path / "t.csv"
+    rows = [f"{formula},{i}" for i, formula in enumerate(formulas)]
+    path.write_text("\n".join(["formula,gap", *rows]) + "\n")
+    options = ["--target", "gap", "--cv", "chemical_system", "--models", "control"]
+    _, rows = run(path, tmp_path / "out", *options, "--n-splits", "4")
+    assert "chemical_system: 4 folds" in capsys.readouterr().out
+    folds = {}
+    for row in rows:
+        folds.setdefault(row["formula"].rstrip("123"), set()).add(row["fold"])
+    assert len(rows) == 24
+    assert len(folds) == 8
+    assert all(len(found) == 1 for found in folds.values())
+    arguments = [*options, "--n-splits", "9", "--out", str(tmp_path / "more")]
+    assert main(["benchmark", str(path), *arguments]) == 2
+    assert "9 folds by chemical system need as many" in capsys.readouterr().err
+
+
 def test_benchmark__stratify_column__every_fold_has_its_share(oxides, tmp_path):
     lines = oxides.read_text().splitlines()
     path = tmp_path / "alkali.csv"

@@ -214,9 +214,9 @@ def test_fit__interrupted_training__writes_the_best_model_and_exits_130(
 ):
     train = _fit._train
 
-    def interrupted(model, samples, options):
+    def interrupted(*arguments):
         notes.interrupted = True
-        return train(model, samples, options)
+        return train(*arguments)
 
     notes = None
     run = _fit.run
@@ -243,11 +243,38 @@ def test_fit__unknown_model_or_control__lists_those_that_exist(
     refused, oxides, tmp_path
 ):
     message = refused(*fit_arguments(oxides, tmp_path / "m", "forest"))
-    assert (
-        "no model 'forest'. The models are: control, theoretical, rf_magpie" in message
-    )
+    models = "Models to fit: rf_magpie, modnet, crabnet, cgcnn, alignn."
+    assert f"There is no model 'forest'. {models}" in message
     message = refused(*fit_arguments(oxides, tmp_path / "m", "control"))
-    assert "Models to fit: rf_magpie, modnet, crabnet, cgcnn, alignn" in message
+    assert f"'control' is not trained. {models}" in message
+
+
+def test_fit__param__reaches_the_network(crystal_folder, tmp_path):
+    out = tmp_path / "m"
+    arguments = ["--model", "cgcnn", "--max-epochs", "1", "--quiet", "--out", str(out)]
+    parameters = ["--param", "lr=0.02", "--param", f"checkpoint_dir={tmp_path / 's'}"]
+    assert main(["fit", str(crystal_folder), *arguments, *parameters]) == 0
+    assert load_estimator(out).lr == 0.02
+    assert list((tmp_path / "s").iterdir())
+
+
+def test_fit__wrong_param__is_refused_before_data_are_read(refused, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    fit = ["fit", empty, "--model", "alignn", "--out", tmp_path / "m"]
+    message = refused(*fit, "--param", "epochs=3")
+    assert "--param epochs: ALIGNNRegressor has no such parameter" in message
+    assert "lr, lr_schedule" in message
+    assert "'lr' parameter of ALIGNNRegressor" in refused(*fit, "--param", "lr=-1")
+
+
+def test_fit__param_of_a_forest__names_the_option_that_it_has(
+    refused, oxides, tmp_path
+):
+    arguments = fit_arguments(oxides, tmp_path / "m")
+    message = refused(*arguments, "--param", "max_depth=3")
+    assert "parameters of networks, and rf_magpie is none" in message
+    assert "--n-estimators" in message
 
 
 def test_fit__bad_rows__are_named_by_line(refused, edited, tmp_path):

@@ -161,3 +161,28 @@ def test_read_structures__real_table__has_its_rows():
     assert len(found.data) == 1265
     assert found.target.mean() == pytest.approx(found.frame["last_phdos_peak"].mean())
     assert found.target.max() > 3000
+
+
+def test_read_structures__folder__gives_its_files_by_name(crystals, tmp_path):
+    crystals[0].to(filename=str(tmp_path / "b.cif"))
+    crystals[1].to(filename=str(tmp_path / "POSCAR-a"), fmt="poscar")
+    (tmp_path / "notes.txt").write_text("no structure")
+    found = read_structures(tmp_path)
+    assert list(found.frame["file"]) == ["POSCAR-a", "b.cif"]
+    assert same(found.data, [crystals[1], crystals[0]])
+    assert found.target is None
+    assert same(read_structures(tmp_path / "b.cif").data, [crystals[0]])
+
+
+def test_read_structures__bad_file_of_a_folder__is_named(crystals, tmp_path):
+    crystals[0].to(filename=str(tmp_path / "a.cif"))
+    (tmp_path / "b.cif").write_text("data_b\n")
+    with pytest.raises(InvalidValueError, match=r"1 problem in .*\n  b\.cif: cannot"):
+        read_structures(tmp_path)
+
+
+def test_read_structures__folder_and_targets__names_load_id_prop(tmp_path):
+    with pytest.raises(InvalidValueError, match="read by load_id_prop"):
+        read_structures(tmp_path, target_columns="gap")
+    with pytest.raises(InvalidValueError, match=r"no structure files; .*\*\.cif"):
+        read_structures(tmp_path)

@@ -181,11 +181,11 @@ def test_entropy__classes__is_in_nats():
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
-@pytest.mark.parametrize("n", [97, 400, 3000])
+@pytest.mark.parametrize("n", [97, 400, 1500])
 def test_kth_neighbor__every_pair_of_kinds__equals_brute_force(n, k):
     columns = [column(x, k, seed) for seed, x in enumerate(many_kinds(n, 5).values())]
     everything = np.ones(n, dtype=bool)
-    step = 1 if n < 3000 else 4
+    step = 1 if n < 1500 else 4
     for i, x in enumerate(columns):
         for y in columns[i + 1 :: step]:
             ours = kth_neighbor_distance(x, y, everything, k)

@@ -6,6 +6,17 @@ from itertools import product
 
 import numpy as np
 import pytest
+from pymatgen.core import Structure
+
+FAMILIES = {
+    "triclinic": {},
+    "one_atom": {"n_atoms": 1, "lengths": (2.5, 6.0)},
+    "small_cells": {"n_atoms": 2, "lengths": (2.2, 3.5)},
+    "needles": {"n_atoms": 3, "lengths": (2.5, 18.0)},
+    "slabs": {"pbc": (True, True, False)},
+    "wires": {"pbc": (False, True, False)},
+    "molecules": {"pbc": (False, False, False), "n_atoms": 5},
+}
 
 
 def brute_force(structure, radius):
@@ -72,3 +83,26 @@ def reference():
         assert_same_edges = staticmethod(assert_same_edges)
 
     return Reference
+
+
+@pytest.fixture
+def many(make):
+    """More than two chunks of structures, all different."""
+    rng = np.random.default_rng(4)
+    few = [make.random_crystal(rng, n_atoms=2) for _ in range(20)]
+    return [
+        Structure(s.lattice.scale(s.volume * (1 + i / 500)), s.species, s.frac_coords)
+        for i, s in enumerate(few * 14)
+    ]
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request, make):
+    rng = np.random.default_rng(list(FAMILIES).index(request.param))
+    return [make.random_crystal(rng, **FAMILIES[request.param]) for _ in range(60)]
+
+
+@pytest.fixture(scope="session")
+def families():
+    """What random crystals are made with, by kind."""
+    return FAMILIES

@@ -11,22 +11,6 @@ from pymatgen.core import Lattice, Structure
 
 from skmatgnn.graphs import StructureToGraph
 
-FAMILIES = {
-    "triclinic": {},
-    "one_atom": {"n_atoms": 1, "lengths": (2.5, 6.0)},
-    "small_cells": {"n_atoms": 2, "lengths": (2.2, 3.5)},
-    "needles": {"n_atoms": 3, "lengths": (2.5, 18.0)},
-    "slabs": {"pbc": (True, True, False)},
-    "wires": {"pbc": (False, True, False)},
-    "molecules": {"pbc": (False, False, False), "n_atoms": 5},
-}
-
-
-@pytest.fixture(params=FAMILIES)
-def family(request, make):
-    rng = np.random.default_rng(list(FAMILIES).index(request.param))
-    return [make.random_crystal(rng, **FAMILIES[request.param]) for _ in range(60)]
-
 
 def distance_lists(structure, graph):
     """Share of the atoms that have each element and list of neighbour distances."""

@@ -16,15 +16,6 @@ from skmatgnn.graphs import StructureToGraph, _neighbors, _transformer
 from skmatgnn.graphs._pairs import _canonical_order
 from skmatgnn.preprocessing import StructureArray
 
-FAMILIES = {
-    "triclinic": {},
-    "one_atom": {"n_atoms": 1, "lengths": (2.5, 6.0)},
-    "small_cells": {"n_atoms": 2, "lengths": (2.2, 3.5)},
-    "needles": {"n_atoms": 3, "lengths": (2.5, 18.0)},
-    "slabs": {"pbc": (True, True, False)},
-    "wires": {"pbc": (False, True, False)},
-    "molecules": {"pbc": (False, False, False), "n_atoms": 5},
-}
 SETTINGS = [
     {},
     {"max_neighbors": 3, "shell_tolerance": 0.3},
@@ -45,11 +36,11 @@ def skewed(crystal, rng):
 
 
 @pytest.fixture
-def many(make, crystals):
+def many(make, crystals, families):
     rng = np.random.default_rng(0)
     found = [
         make.random_crystal(rng, **params)
-        for params in FAMILIES.values()
+        for params in families.values()
         for _ in range(30)
     ]
     found += crystals.values()

@@ -20,17 +20,6 @@ from skmatgnn.graphs import GraphArray, StructureToGraph, ensure_graphs
 from skmatgnn.preprocessing import StructureArray
 
 
-@pytest.fixture
-def many(make):
-    """More than two chunks of structures, all different."""
-    rng = np.random.default_rng(4)
-    few = [make.random_crystal(rng, n_atoms=2) for _ in range(20)]
-    return [
-        Structure(s.lattice.scale(s.volume * (1 + i / 500)), s.species, s.frac_coords)
-        for i, s in enumerate(few * 14)
-    ]
-
-
 def assert_equal(one, two):
     assert one.settings == two.settings
     for name in ("node_ptr", "atomic_numbers", "edge_ptr", "sender", "reverse"):

@@ -1,24 +1,14 @@
-import matplotlib as mpl
-import numpy as np
-import pytest
-
-mpl.use("Agg")
-
 import itertools
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pytest
 from sklearn.linear_model import LinearRegression
 
 from skmatgnn import CrabNetRegressor
 from skmatgnn.inspection import AttentionDisplay
 
 FORMULAS = ["LiFePO4", "NaCl", "Li2O", "FePO4", "MgO", "NaFeO2"]
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,8 @@
-import matplotlib as mpl
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
-
-mpl.use("Agg")
-
-import itertools
-
-import matplotlib.pyplot as plt
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import mean_absolute_error
@@ -20,12 +15,6 @@ from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection import LeaveOneClusterOut, bootstrap_score
 
 LABELS = np.array(["b"] * 20 + ["a"] * 40 + ["c"] * 5 + ["lone"])
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

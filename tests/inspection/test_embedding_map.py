@@ -1,13 +1,9 @@
 from itertools import combinations
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from sklearn.cluster import DBSCAN
@@ -23,12 +19,6 @@ OXIDES = ["Fe2O3", "Al2O3", "Cr2O3", "V2O3"]
 METALS = ["W", "Mo"]
 FORMULAS = [*OXIDES, *SALTS, *METALS, "He"]
 LABELS = np.array([1] * 4 + [0] * 7 + [2] * 2 + [-1])
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

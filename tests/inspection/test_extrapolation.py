@@ -1,25 +1,15 @@
 """Error by distance to the training set."""
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
-
 from skmatgnn import make_rf_magpie
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.inspection import ExtrapolationDisplay
 from skmatgnn.model_selection import extrapolation_report
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -1,12 +1,8 @@
 from dataclasses import replace
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 from sklearn.datasets import make_regression
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import Ridge
@@ -17,12 +13,6 @@ from skmatgnn.metrics import masked_r2, neg_masked_mae, neg_smae
 from skmatgnn.model_selection import bootstrap_score
 
 SIZES = [1.0, 0.1, 0.3]
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

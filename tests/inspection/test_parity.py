@@ -1,28 +1,18 @@
 from itertools import pairwise
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import KFold, ShuffleSplit, cross_val_predict
 
-from skmatgnn.inspection import ParityDisplay
+from skmatgnn.inspection import EmbeddingMapDisplay, ParityDisplay
 from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection import LeaveOneClusterOut
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture
@@ -186,6 +176,15 @@ def test_groups__up_to_ten__have_a_legend_in_natural_order(pairs):
     colors = {tuple(p.get_facecolor()[0][:3]) for p in display.points_}
     assert len(colors) == 10
     assert texts_inside_figure(display)
+
+
+def test_groups__colours__are_those_of_the_map_of_the_same_clusters(pairs):
+    labels = np.arange(80) % 9
+    parity = ParityDisplay.from_predictions(*pairs, groups=labels)
+    clusters = EmbeddingMapDisplay.from_points(np.column_stack(pairs), labels)
+    found = [p.get_facecolor()[0][:3] for p in parity.points_]
+    expected = [clusters.scatters_[i].get_facecolor()[0][:3] for i in range(9)]
+    np.testing.assert_allclose(found, expected)
 
 
 def test_groups__more_than_ten__have_colours_and_a_count_but_no_legend(pairs):
@@ -403,6 +402,7 @@ def test_from_cross_validation__repeated_tests__are_refused():
             "shows neither groups nor y_std",
         ),
         ({"y_true": [1], "y_pred": [1], "kind": "dots"}, "kind must be one of"),
+        ({"y_true": [1], "y_pred": [1], "ax": [1]}, "ax must be one matplotlib Axes"),
         (
             {"y_true": [1, 2], "y_pred": [1, 2], "y_train": [1], "baseline": 1},
             "give only one of them",

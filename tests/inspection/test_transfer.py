@@ -1,14 +1,10 @@
 """Displays of transfer_matrix: ratios by source and target, errors by size."""
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 
 from skmatgnn import CGCNNRegressor
 from skmatgnn.datasets import make_crystals
@@ -16,12 +12,6 @@ from skmatgnn.inspection import FineTuningCurveDisplay, TransferMatrixDisplay
 from skmatgnn.model_selection import transfer_matrix
 
 SIZES, TRIALS = (10, 100, 500), 4
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

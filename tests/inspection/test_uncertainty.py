@@ -1,25 +1,14 @@
 """Observed against expected coverage of predicted uncertainties."""
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from scipy import stats
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import Ridge
 
 from skmatgnn import ConformalRegressor
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.inspection import UncertaintyCalibrationDisplay
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -1,14 +1,10 @@
 from itertools import pairwise
 from pathlib import Path
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 
 from skmatgnn.inspection import WorkingIonDisplay
 
@@ -16,12 +12,6 @@ ELECTRODES = (
     Path(__file__).parents[2] / "../shared/data/electrodes_mp_2019.csv.gz"
 ).resolve()
 LABELS = ["Na"] * 30 + ["Li"] * 200 + ["Mg"] * 30 + ["Cs"]
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from sklearn import config_context
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.metrics import (
+    _element_movers,
     element_movers_distance,
     element_movers_distances,
     element_movers_distances_chunked,
@@ -230,6 +231,41 @@ def test_bad_formulas__are_named_with_their_index():
         element_movers_distances(["NaCl", "Xx2"])
     with pytest.raises(InvalidTypeError, match="bare str"):
         element_movers_distances("NaCl")
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 130, 300])
+@pytest.mark.parametrize("max_elements", [1, 5])
+@pytest.mark.parametrize("fraction", [1, 3])
+def test_matrix__with_and_without_numba__is_equal_to_the_last_bit(
+    monkeypatch, n, max_elements, fraction
+):
+    pytest.importorskip("numba", reason="needs the extra cpu")
+    items = random_compositions(n, seed=n, max_elements=max_elements)
+    items[-1] = items[0]
+    scale = {s: z / fraction for z, s in enumerate(ELEMENT_SYMBOLS) if s}
+    some = items[: max(1, n // 3)]
+    found = []
+    for least in (0, 2**62):
+        monkeypatch.setattr(_element_movers, "_WORTH_COMPILED", least)
+        square = element_movers_distances(items, scale=scale)
+        assert (square == square.T).all()
+        assert (np.diag(square) == 0).all()
+        found.append((square, element_movers_distances(some, items, scale=scale)))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_matrix__of_few_pairs__does_not_load_numba(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(
+        _element_movers, "compiled_module", lambda name, _: loaded.append(name)
+    )
+    items = random_compositions(40)
+    small = element_movers_distances(items)
+    assert loaded == []
+    monkeypatch.setattr(_element_movers, "_WORTH_COMPILED", 40 * 20)
+    np.testing.assert_array_equal(element_movers_distances(items), small)
+    assert loaded == ["skmatgnn.metrics._element_movers_numba"]
 
 
 def test_matrix__of_a_thousand__takes_microseconds_a_pair_at_most():

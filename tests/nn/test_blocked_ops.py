@@ -124,6 +124,40 @@ def test_blocked_update__float64__equals_reference(
     assert_close(outputs_and_gradients("blocked", *case), expected, 1e-11)
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize("edge_messages", [False, True])
+@pytest.mark.parametrize("update_edges", [False, True])
+def test_update__copies__equal_edges_that_are_repeated(
+    blocks, update_edges, edge_messages, indexed
+):
+    conv, inputs, graph, index = make_case(
+        DEGREES["ragged"],
+        indexed=indexed,
+        update_edges=update_edges,
+        edge_messages=edge_messages,
+    )
+    copies = torch.arange(graph.n_edges) % 4 + 1
+    every = torch.repeat_interleave(torch.arange(graph.n_edges), copies)
+    repeated = Adjacency.from_edges(
+        graph.sender[every], graph.receiver[every], graph.n_nodes
+    )
+    expected, _ = conv(
+        inputs[0],
+        inputs[1] if indexed else inputs[1][every],
+        repeated,
+        index=index[every] if indexed else None,
+    )
+    wanted = [*inputs, *conv.sender.parameters(), *conv.edge.parameters()]
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
+    gradients = torch.autograd.grad((expected * weight).sum(), wanted)
+    for choice in ("reference", "blocked"):
+        with kernels(choice):
+            found, _ = conv(*inputs, graph.with_copies(copies), index=index)
+        by_found = torch.autograd.grad((found * weight).sum(), wanted)
+        assert_close([found, *by_found], [expected, *gradients], 1e-11)
+
+
 @pytest.mark.parametrize("degrees", NO_EDGES)
 def test_update__no_edges__is_the_reference(blocks, degrees):
     case = make_case(NO_EDGES[degrees])

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from skmatgnn.graphs import DeviceGraphs, StructureToGraph
 from skmatgnn.nn import ALIGNN
@@ -34,6 +36,9 @@ from skmatgnn.utils.capacity import Capacity
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HAS_TRITON = find_spec("triton") is not None
+RECENT_TRITON = HAS_TRITON and (
+    TorchVersion(version("triton")) >= _choice.OLDEST_TRITON
+)
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 # float32: rounding of sums; bfloat16: eight bits, in what is stored a few times over
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
@@ -50,7 +55,7 @@ DEGREES = {
 }
 
 kernel_test = pytest.mark.skipif(
-    not (HAS_TRITON and (INTERPRETED or DEVICE == "cuda")),
+    not (RECENT_TRITON and (INTERPRETED or DEVICE == "cuda")),
     reason="needs Triton and a CUDA device, or TRITON_INTERPRET=1",
 )
 gpu_test = [
@@ -131,7 +136,7 @@ def check(case, dtype=torch.float32):
     assert max(errors.values()) < tolerance, errors
 
 
-@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
+@pytest.mark.skipif(not RECENT_TRITON, reason="needs Triton 3.4 or later")
 @pytest.mark.skipif(INTERPRETED, reason="this is the process that interprets")
 def test_kernels__interpreted_in_a_process_of_their_own__pass_the_tests_below():
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -473,6 +478,18 @@ def test_kernels__demanded_on_cpu_without_the_interpreter__raises():
     expected = "TRITON_INTERPRET=1" if HAS_TRITON else "no Triton"
     with kernels("triton"), pytest.raises(RuntimeError, match=expected):
         run_door(torch.float32)
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
+def test_kernels__older_triton__are_not_used(monkeypatch):
+    import triton
+
+    monkeypatch.setattr(triton, "__version__", "3.1.0")
+    _choice._compiler_obstacle.cache_clear()
+    try:
+        assert _choice._compiler_obstacle() == "Triton 3.1.0 is older than 3.4"
+    finally:
+        _choice._compiler_obstacle.cache_clear()
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from sklearn.utils import shuffle
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.preprocessing import StructureArray
+from skmatgnn.preprocessing._structures import BLOCK
 
 
 @pytest.fixture
@@ -184,7 +186,10 @@ BAD = [
         "index 3 has a coordinate or lattice vector that is not finite",
     ),
     (collapsed, InvalidValueError, "index 3 has a cell of .* zero volume.*vacuum"),
-    (lambda s: None, InvalidTypeError, "got None at index 3"),
+    (lambda s: None, InvalidTypeError, "got None at index 3. Drop the rows without"),
+    (lambda s: np.nan, InvalidTypeError, "at index 3. Drop the rows without"),
+    (lambda s: s.as_dict(), InvalidTypeError, "dict at index 3.*Structure.from_dict"),
+    (lambda s: Path("a.cif"), InvalidTypeError, "index 3. Read files.*read_structures"),
     (lambda s: "NaCl", InvalidTypeError, "'NaCl'.* at index 3.*Structure.from_file"),
     (lambda s: 3.5, InvalidTypeError, r"got float \(3.5\) at index 3"),
     (lambda s: s.composition, InvalidTypeError, "got Composition at index 3"),
@@ -222,6 +227,26 @@ def test_bad_structures__several__first_index_and_their_number(salt):
     bad = Structure(salt.lattice, ["Na"], [[0, np.nan, 0]])
     with pytest.raises(InvalidValueError, match=r"index 1 has .* \(3 structures"):
         StructureArray.from_structures([salt, bad, bad, salt, bad])
+
+
+def test_bad_structures__several_in_several_blocks__all_are_listed(salt):
+    items = [salt] * (BLOCK + 5)
+    for index in (1, BLOCK + 3):
+        items[index] = disordered(salt)
+    items[4] = None
+    message = (
+        rf"index 1 .*In all, 3 of {BLOCK + 5} cannot .*: indices 1, 4, {BLOCK + 3}\."
+    )
+    with pytest.raises(InvalidValueError, match=message):
+        StructureArray.from_structures(items)
+
+
+def test_bad_structures__all__are_not_listed(salt):
+    with pytest.raises(
+        InvalidTypeError, match=r"index 0\. For formulas .*read_struct"
+    ) as e:
+        StructureArray.from_structures(["NaCl", "KCl"])
+    assert "In all" not in str(e.value)
 
 
 @pytest.mark.parametrize(

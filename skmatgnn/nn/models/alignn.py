@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from skmatgnn.nn._blocks import Block
-from skmatgnn.nn._inputs import GraphInput, bond_cosines
+from skmatgnn.nn._inputs import GraphInput
+from skmatgnn.nn._rows import Rows, graph_rows
 from skmatgnn.nn.layers import (
     EdgeGatedConv,
     ElementEmbedding,
@@ -22,10 +23,10 @@ from skmatgnn.nn.layers import (
 from skmatgnn.nn.ops import (
     PackedMaps,
     distinct_rows,
+    full_products,
     is_layer_norm,
     nearest_rows,
     pack_maps,
-    segment_mean,
     use_blocks,
     use_dgl,
 )
@@ -66,7 +67,7 @@ class ALIGNNLayer(nn.Module):
         atoms: Tensor,
         edges: Tensor,
         angles: Tensor,
-        batch: GraphInput,
+        batch: GraphInput | Rows,
         packed: Sequence[PackedMaps | None] = (None, None),
         indices: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,7 +78,7 @@ class ALIGNNLayer(nn.Module):
         atoms : Tensor of shape (n_atoms, dim)
         edges : Tensor of shape (n_edges, dim)
         angles : Tensor of shape (n_triplets, dim)
-        batch : GraphInput
+        batch : GraphInput or Rows
         packed : sequence of 2
             Of :func:`skmatgnn.nn.ops.pack_maps` for both updates.
         indices : tuple of 2 Tensor or None, default=(None, None)
@@ -183,6 +184,24 @@ class ALIGNN(nn.Module):
         )
         self.head = nn.Linear(hidden_dim, n_outputs)
 
+    @staticmethod
+    def block_width(*, hidden_dim: int = 256, norm: str = "layer", **_: object) -> int:
+        """Tell how wide the rows are that blocks on the CPU may multiply in bfloat16.
+
+        Parameters
+        ----------
+        hidden_dim : int, default=256
+        norm : {"layer", "batch"}, default="layer"
+        **_ : object
+            Other parameters of the network.
+
+        Returns
+        -------
+        int
+            0 with batch norm, with which the error was not measured.
+        """
+        return hidden_dim if norm == "layer" else 0
+
     def accepts_padding(self) -> bool:
         """Whether rows that no segment contains leave all others' results alone.
 
@@ -230,25 +249,31 @@ class ALIGNN(nn.Module):
         -------
         Tensor of shape (n_graphs, hidden_dim)
         """
-        atoms = self.elements(batch.atomic_numbers)
-        atoms = self.atom_embedding(atoms, batch.edges.n_real)
-        lengths = batch.displacement.norm(dim=1)
-        edges, index = _embed(self.edge_embedding, lengths, batch.edges.n_real_edges)
+        rows = graph_rows(
+            batch,
+            angles=len(self.alignn_layers) > 0,
+            merge=is_layer_norm(self.atom_embedding[1]),
+        )
+        atoms = self.elements(rows.atomic_numbers)
+        atoms = self.atom_embedding(atoms, rows.edges.n_real)
+        n_real = rows.edges.n_real_edges
+        edges, index = _embed(self.edge_embedding, rows.lengths, n_real)
         packed = iter(pack_maps([conv.maps for conv in self._convs()]))
-        if self.alignn_layers:
-            cosines = bond_cosines(batch.displacement, batch.triplets)
-            n_real = batch.triplets.n_real_edges
+        if rows.cosines is not None:
+            n_real = rows.triplets.n_real_edges
             bounds = (-1.0, 1.0)
-            angles, of_angles = _embed(self.angle_embedding, cosines, n_real, bounds)
+            angles, of_angles = _embed(
+                self.angle_embedding, rows.cosines, n_real, bounds
+            )
             indices = (index, of_angles)
             for layer in self.alignn_layers:
                 pair = (next(packed), next(packed))
-                atoms, edges, angles = layer(atoms, edges, angles, batch, pair, indices)
+                atoms, edges, angles = layer(atoms, edges, angles, rows, pair, indices)
                 index, indices = None, (None, None)
         for conv in self.gcn_layers:
-            atoms, edges = conv(atoms, edges, batch.edges, next(packed), index)
+            atoms, edges = conv(atoms, edges, rows.edges, next(packed), index)
             index = None
-        return segment_mean(atoms, batch.node_ptr, batch.node_graph)
+        return rows.pool(atoms)
 
     def forward(self, batch: GraphInput) -> Tensor:
         """Predict.
@@ -261,7 +286,9 @@ class ALIGNN(nn.Module):
         -------
         Tensor of shape (n_graphs, n_outputs)
         """
-        return self.head(self.embed(batch))
+        pooled = self.embed(batch)
+        with full_products(pooled):
+            return self.head(pooled)
 
 
 def _embed(

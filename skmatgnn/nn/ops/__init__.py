@@ -9,7 +9,10 @@ cache. All of them can go through DGL's kernels instead.
 """
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
+from skmatgnn.nn.ops._alike import merge_alike
 from skmatgnn.nn.ops._choice import (
+    full_products,
+    half_products_pay,
     kernels,
     use_blocks,
     use_dgl,
@@ -37,11 +40,14 @@ __all__ = [
     "PackedMaps",
     "distinct_rows",
     "edge_gated_update",
+    "full_products",
     "gather_receivers",
     "gather_senders",
+    "half_products_pay",
     "is_layer_norm",
     "kernels",
     "linear_norm_silu",
+    "merge_alike",
     "nearest_rows",
     "norm_silu",
     "normalise",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -29,6 +29,9 @@ class Adjacency:
         Edge numbers, grouped by the node from which they start.
     n_real : Tensor of shape (), optional
         How many nodes come before those that are padding; none are without it.
+    copies : Tensor of shape (n_edges,), optional
+        How many equal edges each stands for, which only blocks on the CPU and plain
+        torch heed; one each without it.
 
     Examples
     --------
@@ -47,6 +50,7 @@ class Adjacency:
     sender_ptr: Tensor
     by_sender: Tensor
     n_real: Tensor | None = None
+    copies: Tensor | None = None
 
     @property
     def n_real_edges(self) -> Tensor | None:
@@ -77,6 +81,19 @@ class Adjacency:
         found = (getattr(self, f.name) for f in fields(self))
         there: list[Any] = [None if x is None else x.to(device) for x in found]
         return type(self)(*there)
+
+    def with_copies(self, copies: Tensor) -> Adjacency:
+        """Let each edge stand for several that are equal.
+
+        Parameters
+        ----------
+        copies : Tensor of shape (n_edges,)
+
+        Returns
+        -------
+        Adjacency
+        """
+        return replace(self, copies=copies)
 
     @classmethod
     def from_edges(cls, sender: Tensor, receiver: Tensor, n_nodes: int) -> Adjacency:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from skmatgnn.nn.ops._block_state import BackwardState, ForwardState, Plan
+from skmatgnn.nn.ops._numba_colours import mix_rows, refine
 from skmatgnn.nn.ops._numba_rows import (
     find_distinct,
     gate_rows,
@@ -28,7 +29,9 @@ from skmatgnn.nn.ops._numba_rows import (
 
 __all__ = [
     "backward_block",
+    "colour",
     "distinct",
+    "first_of_each",
     "forward_block",
     "n_shares",
     "norm_silu",
@@ -52,14 +55,89 @@ def distinct(x: Tensor) -> tuple[Tensor, Tensor]:
     inverse : Tensor of shape (n,)
         ``x`` is ``values[inverse]``.
     """
-    bits = x.view(torch.int32 if x.dtype == torch.float32 else torch.int64).numpy()
+    first, inverse = first_of_each(x)
+    return x[first], inverse
+
+
+def first_of_each(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Find where each distinct number comes first.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n,)
+        Of four or eight bytes each.
+
+    Returns
+    -------
+    first : Tensor of shape (m,)
+        Increasing.
+    inverse : Tensor of shape (n,)
+        ``x`` is ``x[first][inverse]``.
+    """
+    bits = x.view(torch.int32 if x.element_size() == 4 else torch.int64).numpy()
     slots = np.full(1 << max(4, (2 * len(bits)).bit_length()), -1, dtype=np.int32)
     firsts, inverse = (
         np.empty_like(bits, np.int32),
         torch.empty(len(bits), dtype=torch.int64),
     )
     found = find_distinct(bits, slots, firsts, inverse.numpy())
-    return x[torch.from_numpy(firsts[:found]).long()], inverse
+    return torch.from_numpy(firsts[:found]).long(), inverse
+
+
+def colour(
+    kinds: Tensor,
+    lengths: Tensor,
+    cosines: Tensor,
+    edges: tuple[Tensor, Tensor],
+    triplets: tuple[Tensor, Tensor],
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
+    """Colour nodes, edges and triplets; what is alike has the same colour.
+
+    Parameters
+    ----------
+    kinds : Tensor of shape (n_nodes,)
+    lengths : Tensor of shape (n_edges,)
+    cosines : Tensor of shape (n_triplets,)
+    edges, triplets : tuple of Tensor
+        Row pointers of the receivers, and senders.
+
+    Returns
+    -------
+    nodes, edges : tuple of Tensor
+        First of each colour, and colour of each, numbered as they come.
+    triplets : Tensor of shape (n_triplets,)
+        Any number for each colour.
+    """
+    ptr, sender = (x.numpy() for x in edges)
+    triplet_ptr, triplet_sender = (x.numpy() for x in triplets)
+    of_nodes, own, angle = (_words(x) for x in (kinds, lengths, cosines))
+    receiver = np.repeat(np.arange(len(of_nodes)), np.diff(ptr))
+    of_edges = np.empty_like(own)
+    mix_rows(own, of_nodes[sender], of_nodes[receiver], of_edges)
+    number = 0
+    while True:
+        refine(of_nodes, of_edges, angle, ptr, sender, triplet_ptr, triplet_sender)
+        nodes, bonds = (first_of_each(_tensor(x)) for x in (of_nodes, of_edges))
+        if number == len(nodes[0]) + len(bonds[0]):
+            break
+        number = len(nodes[0]) + len(bonds[0])
+    of_triplets = np.empty_like(angle)
+    into = np.repeat(of_edges, np.diff(triplet_ptr))
+    mix_rows(angle, of_edges[triplet_sender], into, of_triplets)
+    return nodes, bonds, _tensor(of_triplets)
+
+
+def _words(x: Tensor) -> np.ndarray:
+    """Numbers as words of 64 bits."""
+    if x.dtype == torch.float32:
+        x = x.view(torch.int32)
+    elif x.dtype == torch.float64:
+        x = x.view(torch.int64)
+    return x.numpy().astype(np.int64).view(np.uint64)
+
+
+def _tensor(words: np.ndarray) -> Tensor:
+    return torch.from_numpy(words.view(np.int64))
 
 
 def norm_silu(x: Tensor, weight: Tensor, bias: Tensor, eps: float, out: Tensor) -> None:
@@ -146,7 +224,7 @@ def forward_block(
         Takes the nodes and edges of a block and the edge that row 0 of the logits is
         of.
     """
-    graph = _graph_arrays(plan)
+    graph = _graph_arrays(plan, state.logits.detach().numpy().dtype)
     own = _arrays(
         state.mapped,
         state.logits,
@@ -191,7 +269,7 @@ def backward_block(plan: Plan, state: BackwardState) -> Callable[[slice, slice],
     callable
         Takes the nodes and edges of a block.
     """
-    graph = _graph_arrays(plan)
+    graph = _graph_arrays(plan, state.logits.detach().numpy().dtype)
     given = _arrays(
         state.logits,
         state.message,
@@ -231,10 +309,12 @@ def backward_block(plan: Plan, state: BackwardState) -> Callable[[slice, slice],
     return run
 
 
-def _graph_arrays(plan: Plan) -> list[Any]:
+def _graph_arrays(plan: Plan, dtype: Any) -> list[Any]:
     graph = plan.graph
     index = graph.sender if plan.index is None else plan.index
-    return [x.numpy() for x in (graph.receiver_ptr, graph.sender, index)]
+    arrays = [x.numpy() for x in (graph.receiver_ptr, graph.sender, index)]
+    copies = np.empty(0) if graph.copies is None else graph.copies.numpy()
+    return [*arrays, copies.astype(dtype)]
 
 
 def _settings(

@@ -157,6 +157,8 @@ def forward_block(
         messages = torch.index_select(state.message, 0, sender, out=two)
         if plan.edge_messages:
             messages += logits
+        if graph.copies is not None:
+            gate *= graph.copies[rows].to(gate.dtype).unsqueeze(1)
         messages *= gate
         ptr = graph.receiver_ptr[nodes.start : nodes.stop + 1] - rows.start
         state.ratio[nodes] = _sum_segments(messages, ptr)
@@ -202,6 +204,10 @@ def backward_block(plan: Plan, state: BackwardState) -> Callable[[slice, slice],
         one, two, three = scratch(logits, 3)
         by_messages = torch.index_select(by_top, 0, receiver, out=one)
         by_gate = torch.index_select(by_bottom, 0, receiver, out=two)
+        if graph.copies is not None:
+            copies = graph.copies[rows].to(logits.dtype).unsqueeze(1)
+            by_messages *= copies
+            by_gate *= copies
         messages = torch.index_select(state.message, 0, sender, out=three)
         if plan.edge_messages:
             messages += logits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
@@ -13,9 +13,12 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 __all__ = [
     "block_kernels",
+    "full_products",
+    "half_products_pay",
     "has_half_products",
     "kernels",
     "use_blocks",
@@ -29,6 +32,8 @@ VARIABLE = "SKMATGNN_KERNELS"
 DTYPES = (torch.float32, torch.bfloat16)
 BLOCK_DTYPES = (torch.float32, torch.float64)
 DEFAULT = "auto"
+OLDEST_TRITON = "3.4"  # that the kernels were tried with
+MIN_HALF_DIM = 128  # below, rounding takes longer than products in bfloat16 save
 MAX_DIM = 2048  # a row of features has to fit into one program's registers
 
 _forced: ContextVar[str | None] = ContextVar("skmatgnn_kernels", default=None)
@@ -150,6 +155,47 @@ def has_half_products() -> bool:
     return torch.is_autocast_enabled("cpu") and dtype == torch.bfloat16
 
 
+def half_products_pay(width: int) -> bool:
+    """Whether products in bfloat16 are faster on this CPU than those in float32.
+
+    Parameters
+    ----------
+    width : int
+        Of the rows that blocks multiply.
+
+    Returns
+    -------
+    bool
+        False where this is not known.
+    """
+    if width < MIN_HALF_DIM or _chosen() not in ("auto", "blocked"):
+        return False
+    ask = getattr(torch.cpu, "get_capabilities", None)  # which old torch does not have
+    return bool(
+        ask is not None
+        and torch.backends.mkldnn.is_available()
+        and ask().get("avx512_bf16", False)
+    )
+
+
+def full_products(x: Tensor) -> AbstractContextManager[object]:
+    """Leave products out of autocast where blocks compute all that comes before.
+
+    The last map of a network has to be: its outputs rounded to bfloat16 have three
+    digits.
+
+    Parameters
+    ----------
+    x : Tensor
+        What is to be mapped.
+
+    Returns
+    -------
+    context manager
+    """
+    return torch.autocast("cpu", enabled=False) if use_blocks(x) else nullcontext()
+
+
 def block_kernels() -> ModuleType:
     """Find what computes a block: compiled by Numba, or else plain torch.
 
@@ -248,6 +294,10 @@ def _compiler_obstacle() -> str:
     if find_spec("triton") is None:
         return "Triton is not installed"
     try:
+        import triton
+
+        if TorchVersion(triton.__version__) < OLDEST_TRITON:
+            return f"Triton {triton.__version__} is older than {OLDEST_TRITON}"
         from skmatgnn.nn.ops._triton_probe import probe
 
         probe()

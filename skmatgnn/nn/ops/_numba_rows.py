@@ -192,6 +192,28 @@ def _gate(row: Any, sent: Any, with_logits: Any, top: Any, bottom: Any) -> None:
 
 
 @compiled
+def _gate_copies(
+    row: Any, sent: Any, with_logits: Any, copies: Any, top: Any, bottom: Any
+) -> None:
+    if with_logits:
+        for k in range(len(row)):
+            gate = copies * _sigmoid(row[k])
+            top[k] += gate * (sent[k] + row[k])
+            bottom[k] += gate
+    else:
+        for k in range(len(row)):
+            gate = copies * _sigmoid(row[k])
+            top[k] += gate * sent[k]
+            bottom[k] += gate
+
+
+@compiled
+def _scale(factor: Any, row: Any, out: Any) -> None:
+    for k in range(len(row)):
+        out[k] = factor * row[k]
+
+
+@compiled
 def _divide(top: Any, bottom: Any, eps: Any, update: Any) -> None:
     """Complete an update; numerator and denominator become ratio and inverse."""
     one = top.dtype.type(1)
@@ -210,6 +232,7 @@ def gate_rows(
     ptr: Any,
     sender: Any,
     index: Any,
+    copies: Any,
     mapped: Any,
     logits: Any,
     gate_i: Any,
@@ -238,7 +261,11 @@ def gate_rows(
                 _start_from(mapped[place], gate_i[v], gate_j[sender[r]], row)
             else:
                 _start(row, gate_i[v], gate_j[sender[r]])
-            _gate(row, message[sender[r]], with_logits, top, bottom)
+            if len(copies):
+                sent = message[sender[r]]
+                _gate_copies(row, sent, with_logits, copies[r], top, bottom)
+            else:
+                _gate(row, message[sender[r]], with_logits, top, bottom)
             if norm and update_edges:
                 _norm_silu_row(
                     row, affine[2], affine[3], eps[2], edges[place], new_edges[r]
@@ -295,6 +322,7 @@ def gate_rows_backward(
     ptr: Any,
     sender: Any,
     index: Any,
+    copies: Any,
     logits: Any,
     message: Any,
     ratio: Any,
@@ -318,6 +346,8 @@ def gate_rows_backward(
     by_bottom = np.empty_like(by_top)
     a = np.empty_like(by_top)
     b = np.empty_like(by_top)
+    all_top = np.empty_like(by_top)
+    all_bottom = np.empty_like(by_top)
     for v in range(first, last):
         _clear(by_gate_i[v])
         _divide_backward(by_update[v], ratio[v], inverse[v], by_top, by_bottom)
@@ -331,7 +361,12 @@ def gate_rows_backward(
                 )
             else:
                 _copy(by_new_edges[r], b)
-            _gate_backward(row, message[j], with_logits, by_top, by_bottom, a, b)
+            if len(copies):
+                _scale(copies[r], by_top, all_top)
+                _scale(copies[r], by_bottom, all_bottom)
+                _gate_backward(row, message[j], with_logits, all_top, all_bottom, a, b)
+            else:
+                _gate_backward(row, message[j], with_logits, by_top, by_bottom, a, b)
             if indexed:
                 _add(b, by_mapped[index[r]])
                 if norm and update_edges:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from skmatgnn.nn.ops._block_state import block_rows
+from skmatgnn.nn.ops._choice import MIN_HALF_DIM
 
 __all__ = ["HalfProducts", "Products", "products"]
 
 PADDING = 128
-MIN_HALF_DIM = 128  # below, rounding takes longer than it saves
 
 
 def products(dim: int, *, half: bool) -> Products:

@@ -173,6 +173,8 @@ def gated_sums(
     messages = gather_senders(message, graph)
     if edge_messages:
         messages = messages + logits
+    if graph.copies is not None:
+        gate = gate * graph.copies.to(gate.dtype).unsqueeze(1)
     messages = gate * messages
     numerator = segment_sum(messages, graph.receiver_ptr, graph.receiver)
     denominator = segment_sum(gate, graph.receiver_ptr, graph.receiver)

@@ -1,8 +1,7 @@
-"""What a parity plot is given, checked."""
+"""What displays are given, checked: columns of numbers, limits, a control."""
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,20 +72,3 @@ def ensure_column(values: Any, name: str) -> FloatArray:
             f"several properties one by one: {name}=Y[:, 0]."
         )
     return array
-
-
-def require_count(value: Any, name: str, least: int = 1) -> None:
-    """Reject what is no integer of this size or more."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not (whole and int(value) >= least):
-        raise InvalidValueError(
-            f"{name} must be an integer of {least} or more; got {value!r}."
-        )
-
-
-def require_level(value: Any) -> None:
-    """Reject what is no level of confidence."""
-    if not (isinstance(value, Real) and 0 < float(value) < 1):
-        raise InvalidValueError(
-            f"confidence_level must be between 0 and 1; got {value!r}."
-        )
