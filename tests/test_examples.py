@@ -44,7 +44,7 @@ def test_example__in_a_fresh_process__succeeds_and_draws(path, tmp_path):
         [sys.executable, "-c", RUNNER, str(path), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         check=False,
         cwd=tmp_path,
         env=environment,

@@ -25,7 +25,7 @@ ALLOWED = {
     "pretrained": {"errors"},
     "preprocessing": BASE,
     "datasets": ON_MATERIALS,
-    "nn": {"utils._dgl"},
+    "nn": {"utils._compiled", "utils._dgl"},
     "graphs": ON_MATERIALS | {"nn.ops"},
     "nets": BASE | {"graphs", "nn"},
     "featurizers": ON_MATERIALS,

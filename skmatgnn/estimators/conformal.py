@@ -32,6 +32,7 @@ from skmatgnn.utils._sklearn import (
     num_samples,
     safe_indexing,
 )
+from skmatgnn.utils.interrupts import fit_or_stop
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
     describe,
@@ -389,7 +390,11 @@ def _calibrate(
     model = seeded_clone(conformal.estimator, seed)
     if not isinstance(model, FrozenEstimator):
         own = check_method_params(X, params=params, indices=train)
-        model.fit(safe_indexing(X, train), safe_indexing(y, train), **own)
+        known = safe_indexing(X, train), safe_indexing(y, train)
+        if conformal.method == "split":
+            model.fit(*known, **own)
+        else:
+            fit_or_stop(model, *known, **own)
     spread = np.nanstd(targets[train], axis=0)
     floor = np.where(spread > 0, SMALLEST_STD * spread, np.finfo(float).tiny)
     tested = safe_indexing(X, test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -25,12 +26,16 @@ from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._docs import fill_sections
 from skmatgnn.estimators._scoring import MaskedRegressorMixin
 from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
+from skmatgnn.nets import TrainingInterruptedWarning
 from skmatgnn.utils._seeds import MAX_SEED, seeded_clone, seeds_of
 from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
+from skmatgnn.utils.interrupts import was_interrupted
 from skmatgnn.utils.lost_workers import explain_lost_workers
+from skmatgnn.utils.warning_filters import without_warnings
 
 __all__ = ["DeepEnsembleClassifier", "DeepEnsembleRegressor"]
 
+FEWEST = 2  # members that have a spread
 
 PARAMETERS = """
 estimator : {kind}
@@ -53,7 +58,7 @@ def document(task: str) -> Any:
 class BaseDeepEnsemble(WrapperMixin):
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict"])],
-        "n_models": [Interval(Integral, 2, None, closed="left")],
+        "n_models": [Interval(Integral, FEWEST, None, closed="left")],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     }
@@ -93,6 +98,8 @@ class BaseDeepEnsemble(WrapperMixin):
         Returns
         -------
         self
+            After Ctrl-C, with a warning, of the members that were finished by then;
+            where these are fewer than two, of the unfinished one's best model too.
 
         Raises
         ------
@@ -112,11 +119,34 @@ class BaseDeepEnsemble(WrapperMixin):
         rng = check_random_state(self.random_state)
         seeds = rng.randint(MAX_SEED, size=self.n_models).tolist()
         X = _packed_once(self.estimator, X)
-        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_member)(self.estimator, seed, X, y, params) for seed in seeds
-        )
+        self.estimators_ = self._fit_members(seeds, X, y, params)
         self._take_names(self.estimators_[0])
         return self
+
+    def _fit_members(
+        self, seeds: list[int], X: Any, y: Any, params: dict[str, Any]
+    ) -> list[Any]:
+        """Train one member a seed; after Ctrl-C, keep what there is."""
+        done: list[Any] = []
+        unfinished = None
+        members = Parallel(n_jobs=self.n_jobs, return_as="generator")(
+            delayed(_fit_member)(self.estimator, seed, X, y, params) for seed in seeds
+        )
+        try:
+            for member in members:
+                if was_interrupted(member):
+                    unfinished = member
+                    break
+                done.append(member)
+        except KeyboardInterrupt:
+            if not done:
+                raise
+        if len(done) == len(seeds):
+            return done
+        if len(done) < FEWEST and unfinished is not None:
+            done.append(unfinished)
+        _warn_fewer(len(done), len(seeds), unfinished is done[-1])
+        return done
 
 
 @document("Regressor")
@@ -350,7 +380,20 @@ def _takes_graphs(estimator: Any) -> bool:
     return ours and isinstance(estimator, BaseGraphEstimator)
 
 
+def _warn_fewer(n_kept: int, n_models: int, with_unfinished: bool) -> None:
+    last = ", the last with its best model so far" if with_unfinished else ""
+    spread = "" if n_kept >= FEWEST else " One member has no spread."
+    warnings.warn(
+        f"Training was interrupted; {n_kept} of {n_models} members are kept{last}."
+        f"{spread}",
+        TrainingInterruptedWarning,
+        stacklevel=6,
+    )
+
+
 def _fit_member(
     estimator: Any, seed: int, X: Any, y: Any, params: dict[str, Any]
 ) -> Any:
-    return seeded_clone(estimator, seed, replace=True).fit(X, y, **params)
+    model = seeded_clone(estimator, seed, replace=True)
+    with without_warnings(UserWarning, "Training was interrupted"):
+        return model.fit(X, y, **params)

@@ -17,6 +17,7 @@ from skmatgnn.metrics import get_scorer
 from skmatgnn.model_selection._fixed_responses import FixedResponses
 from skmatgnn.utils._seeds import MAX_SEED, seeded_clone
 from skmatgnn.utils._sklearn import num_samples, safe_indexing
+from skmatgnn.utils.interrupts import fit_or_stop
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
     describe,
@@ -306,7 +307,7 @@ def _refit_one(
         rows = np.concatenate([rows_of[unit] for unit in drawn[:n_drawn]])
         model = seeded_clone(estimator, model_seed)
         extra = {"groups": units[rows]} if has_fit_parameter(model, "groups") else {}
-        model.fit(safe_indexing(X, rows), safe_indexing(y, rows), **extra)
+        fit_or_stop(model, safe_indexing(X, rows), safe_indexing(y, rows), **extra)
         scores.append(float(scorer(model, X_out, y_out)))
         n_train.append(len(rows))
     return scores, n_train, len(out)

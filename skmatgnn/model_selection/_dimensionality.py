@@ -16,7 +16,11 @@ __all__ = ["dimensionality_groups"]
 
 
 def dimensionality_groups(
-    X: Any, *, neighbors: Any = None, n_jobs: int | None = None
+    X: Any,
+    *,
+    neighbors: Any = None,
+    n_jobs: int | None = None,
+    verbose: bool = False,
 ) -> np.ndarray:
     """Group structures by dimensionality: molecules, chains, layers, frameworks.
 
@@ -29,6 +33,8 @@ def dimensionality_groups(
         it calls low-dimensional only what van der Waals forces hold together.
     n_jobs : int or None, default=None
         Processes (joblib). A structure takes about a tenth of a second.
+    verbose : bool, default=False
+        Show a progress bar.
 
     Returns
     -------
@@ -68,6 +74,7 @@ def dimensionality_groups(
     """
     from pymatgen.analysis.local_env import CrystalNN
     from pymatgen.core import Structure
+    from tqdm.auto import tqdm
 
     if neighbors is None:
         neighbors = CrystalNN()
@@ -78,11 +85,12 @@ def dimensionality_groups(
         )
     items = ensure_object_array(X, what="structures", single=(Structure, str))
     structures = [as_structure(item, index) for index, item in enumerate(items)]
-    found = Parallel(n_jobs=n_jobs)(
+    found = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_dimensionality)(structure, index, neighbors)
         for index, structure in enumerate(structures)
     )
-    return np.array([f"{number}D" for number in found])
+    bar = tqdm(found, total=len(items), desc="structures", disable=not verbose)
+    return np.array([f"{number}D" for number in bar])
 
 
 def _dimensionality(structure: Any, index: int, neighbors: Any) -> int:

@@ -20,6 +20,7 @@ from skmatgnn.model_selection._leave_one_cluster_out import LeaveOneClusterOut
 from skmatgnn.preprocessing._formula import parse_compositions
 from skmatgnn.utils._sklearn import num_samples, safe_indexing
 from skmatgnn.utils.elements import ELEMENT_SYMBOLS
+from skmatgnn.utils.interrupts import fit_or_stop
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
     describe,
@@ -188,7 +189,7 @@ def _fold(
         )
     fitted = clone(estimator)
     known, new = safe_indexing(X, train), safe_indexing(X, test)
-    fitted.fit(known, y[train])
+    fit_or_stop(fitted, known, y[train])
     predicted = np.asarray(fitted.predict(new), dtype=np.float64).reshape(len(test), -1)
     if predicted.shape[1] != 1:
         raise InvalidValueError(

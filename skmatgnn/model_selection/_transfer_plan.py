@@ -19,7 +19,7 @@ from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection._transfer_data import Dataset, hold_out, join
 from skmatgnn.utils._seeds import derived_seed, seeded_clone
 from skmatgnn.utils.digest import digest
-from skmatgnn.utils.warning_filters import without_warnings
+from skmatgnn.utils.interrupts import fit_or_stop
 
 __all__ = [
     "DESIGNS",
@@ -428,10 +428,7 @@ def fit_and_save(estimator: Any, X: Any, y: Any, groups: IntArray, path: Path) -
 def _train(estimator: Any, X: Any, y: Any, groups: IntArray) -> float:
     extra = {"groups": groups} if has_fit_parameter(estimator, "groups") else {}
     start = perf_counter()
-    with without_warnings(UserWarning, "Training was interrupted"):
-        estimator.fit(X, y, **extra)
-    if getattr(getattr(estimator, "net_", None), "interrupted_", False):
-        raise KeyboardInterrupt  # the network has kept what it had learnt so far
+    fit_or_stop(estimator, X, y, **extra)
     return perf_counter() - start
 
 

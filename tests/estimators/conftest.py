@@ -94,10 +94,10 @@ def never_trains():
 
 def _refusal(call, *arguments, **parameters):
     """Error of a call that must be refused, quickly, with a complete message."""
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises((TypeError, ValueError)) as caught:
         call(*arguments, **parameters)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     text = str(caught.value)
     assert len(text) < 1500
     return caught.value, text

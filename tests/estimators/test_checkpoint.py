@@ -450,12 +450,14 @@ def test_upgrade__stored_file__is_brought_up_and_predicts_the_same(
 
     def to_2(config, arrays):
         seen.append((config["estimator"], len(arrays)))
-        config["parameters"]["rate"] = config["parameters"].pop("lr")
+        name = "lr" if "lr" in config["parameters"] else "n_models"
+        config["parameters"]["renamed"] = [name, config["parameters"].pop(name)]
         arrays["renamed"] = arrays.pop("net.head.weight", None)
         return config, {k: v for k, v in arrays.items() if v is not None}
 
     def to_3(config, arrays):
-        config["parameters"]["lr"] = config["parameters"].pop("rate")
+        name, value = config["parameters"].pop("renamed")
+        config["parameters"][name] = value
         if "renamed" in arrays:
             arrays["net.head.weight"] = arrays.pop("renamed")
         return config, arrays

@@ -500,7 +500,9 @@ def test_fit__what_cannot_be_used__is_refused(data):
     with pytest.raises(InvalidTypeError, match=r"a regressor.*LogisticRegression"):
         ConformalRegressor(LogisticRegression()).fit(X, y)
     with pytest.raises(InvalidValueError, match="more than one test set"):
-        ConformalRegressor(Ridge(), method="cv+", cv=ShuffleSplit(3)).fit(X, y)
+        ConformalRegressor(
+            Ridge(), method="cv+", cv=ShuffleSplit(3, random_state=0)
+        ).fit(X, y)
     with pytest.raises(InvalidValueError, match="NaN at index 3"):
         ConformalRegressor(Ridge()).fit(X, np.where(np.arange(60) == 3, np.nan, y))
     with pytest.raises(ValueError, match="inconsistent numbers"):

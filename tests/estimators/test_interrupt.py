@@ -1,14 +1,27 @@
-"""Ctrl-C in a real process."""
+"""Ctrl-C, in a real process and in one of many fits."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import VotingRegressor
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, EarlyStopping
+
+from skmatgnn import ConformalRegressor, DeepEnsembleRegressor
+from skmatgnn.graphs import StructureToGraph
+from skmatgnn.model_selection import bootstrap_score, extrapolation_report
+from skmatgnn.nets import GraphNet, TrainingInterruptedWarning
+from skmatgnn.utils.interrupts import was_interrupted
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="a process cannot be sent SIGINT alone"
@@ -31,7 +44,7 @@ print("CONTINUED", model.n_epochs_)
 """
 
 
-def run_until(process, wanted, seconds=120):
+def run_until(process, wanted, seconds=600):
     """Read what the process shows until it shows the wanted text."""
     seen, end = "", time.monotonic() + seconds
     while wanted not in seen:
@@ -53,7 +66,7 @@ def test_ctrl_c__in_training__keeps_the_best_model_and_says_so():
         run_until(process, "train_loss=")
         time.sleep(0.03)
         process.send_signal(signal.SIGINT)
-        out, err = (part.decode() for part in process.communicate(timeout=60))
+        out, err = (part.decode() for part in process.communicate(timeout=300))
     finally:
         process.kill()
     assert process.returncode == 0, err[-2000:]
@@ -68,8 +81,6 @@ def test_ctrl_c__in_training__keeps_the_best_model_and_says_so():
 
 
 def test_ctrl_c__before_the_first_epoch_ends__is_raised(data, small, monkeypatch):
-    from skmatgnn.nets import GraphNet
-
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
@@ -80,8 +91,6 @@ def test_ctrl_c__before_the_first_epoch_ends__is_raised(data, small, monkeypatch
 
 
 def test_ctrl_c__later__leaves_a_model_that_predicts(data, small, monkeypatch):
-    from skmatgnn.nets import GraphNet, TrainingInterruptedWarning
-
     step, calls = GraphNet.train_step, []
 
     def interrupt(self, *arguments, **parameters):
@@ -125,3 +134,121 @@ def test_early_stopping_of_skorch__ends_without_a_warning(data, small):
     stop = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, sink=str)
     model = small.model(max_epochs=50, callbacks=[stop]).fit(data.X, data.y)
     assert model.n_epochs_ < 10
+
+
+# --- one of many fits
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    """Press Ctrl-C in a training step; tell how many there have been."""
+    step, calls = GraphNet.train_step, []
+
+    def choose(number):
+        def pressed(self, *arguments, **parameters):
+            calls.append(1)
+            if len(calls) == number:
+                raise KeyboardInterrupt
+            return step(self, *arguments, **parameters)
+
+        monkeypatch.setattr(GraphNet, "train_step", pressed)
+        return calls
+
+    return choose
+
+
+STEPS = 12  # of a fit of three epochs of four batches
+FOLD = [(np.arange(24), np.arange(12))]
+
+
+def short(small):
+    return small.model(max_epochs=3, batch_size=6)
+
+
+@pytest.mark.parametrize(
+    ("at", "finished", "text"),
+    [
+        (STEPS * 3 + 7, 3, "3 of 5 members are kept\\.$"),
+        (STEPS * 3 + 1, 3, "3 of 5 members are kept\\.$"),
+        (STEPS + 7, 1, "2 of 5 members are kept, the last with its best model so far"),
+        (STEPS + 1, 1, "1 of 5 members are kept.* no spread"),
+        (7, 0, "1 of 5 members are kept, the last with .* no spread"),
+    ],
+)
+def test_ensemble__ctrl_c__keeps_its_members_and_begins_no_other(
+    at, finished, text, data, small, interrupt_at
+):
+    model = DeepEnsembleRegressor(short(small), random_state=0)
+    whole = clone(model).fit(data.X, data.y)
+    calls = interrupt_at(at)
+    with pytest.warns(TrainingInterruptedWarning) as found:
+        model.fit(data.X, data.y)
+    assert len(calls) == at
+    (message,) = [str(w.message) for w in found]
+    assert re.search(text, message)
+    assert len(model.estimators_) == int(re.search(r"(\d) of 5", message)[1])
+    for number in range(finished):
+        ours, theirs = model.estimators_[number], whole.estimators_[number]
+        assert np.array_equal(ours.predict(data.X), theirs.predict(data.X))
+    assert np.isfinite(model.predict(data.X)).all()
+
+
+def test_ensemble__ctrl_c_before_there_is_a_model__is_raised(data, small, interrupt_at):
+    interrupt_at(2)
+    with pytest.raises(KeyboardInterrupt):
+        DeepEnsembleRegressor(short(small), random_state=0).fit(data.X, data.y)
+
+
+def test_folds_and_resamples__ctrl_c_in_one__ends_all(data, small, interrupt_at):
+    model = make_pipeline(StructureToGraph(max_neighbors=4), short(small))
+    conformal = ConformalRegressor(
+        model, method="cv+", cv=3, confidence_level=0.5, random_state=0
+    )
+    clusters = GroupKFold(3)
+    for fit in (
+        lambda: conformal.fit(data.X, data.y),
+        lambda: bootstrap_score(model, data.X, data.y, n_resamples=3, random_state=0),
+        lambda: extrapolation_report(
+            model, data.X, data.y, groups=data.groups, cv=clusters, n_neighbors=2
+        ),
+    ):
+        calls = interrupt_at(7)
+        calls.clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", TrainingInterruptedWarning)
+            with pytest.raises(KeyboardInterrupt):
+                fit()
+        assert len(calls) == 7
+
+
+def test_conformal__of_one_model__ctrl_c__calibrates_what_is_kept(
+    data, small, interrupt_at
+):
+    interrupt_at(7)
+    model = ConformalRegressor(short(small), confidence_level=0.5, random_state=0)
+    with pytest.warns(TrainingInterruptedWarning, match="best model so far"):
+        model.fit(data.X, data.y)
+    low, high = model.predict_interval(data.X)
+    assert (low < high).all()
+
+
+@pytest.mark.parametrize(
+    ("surround", "n_before"),
+    [
+        (lambda model: model, 0),
+        (lambda model: make_pipeline(StructureToGraph(max_neighbors=4), model), 0),
+        (TransformedTargetRegressor, 0),
+        (lambda model: VotingRegressor([("one", model)]), 0),
+        (lambda model: GridSearchCV(model, {"lr": [1e-3]}, cv=FOLD), STEPS),
+    ],
+    ids=["bare", "pipeline", "targets", "voting", "search"],
+)
+def test_was_interrupted__whatever_is_around_the_network__is_found(
+    surround, n_before, data, small, interrupt_at
+):
+    model = surround(short(small)).fit(data.X, data.y)
+    assert not was_interrupted(model)
+    interrupt_at(n_before + 7)
+    with pytest.warns(TrainingInterruptedWarning):
+        model.fit(data.X, data.y)
+    assert was_interrupted(model)

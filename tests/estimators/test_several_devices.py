@@ -147,7 +147,7 @@ def test_two_devices__one_fails__stops_all_with_its_error(
     begin = time.monotonic()
     with pytest.raises(error, match=text) as caught:
         model.fit(data.X, data.y)
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < 300
     if error is ZeroDivisionError:
         assert "In process 1 of 2" in str(caught.value.__cause__)
         assert "on_batch_end" in str(caught.value.__cause__)

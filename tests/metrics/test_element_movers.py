@@ -269,7 +269,9 @@ def test_matrix__of_few_pairs__does_not_load_numba(monkeypatch):
 
 
 def test_matrix__of_a_thousand__takes_microseconds_a_pair_at_most():
-    items = random_compositions(1000)
-    start = time.process_time()
-    element_movers_distances(items)
-    assert time.process_time() - start < 1.0
+    items, seconds = random_compositions(1000), []
+    for _ in range(2):  # the first may load and compile
+        start = time.process_time()
+        element_movers_distances(items)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 1.0

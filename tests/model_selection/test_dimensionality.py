@@ -57,6 +57,11 @@ def test_dimensionality__other_bonds__give_other_groups_in_any_number_of_process
     np.testing.assert_array_equal(found, again)
 
 
+def test_dimensionality__verbose__shows_progress(capsys):
+    dimensionality_groups([crystal("Fe"), crystal("CsI")], verbose=True)
+    assert "2/2" in capsys.readouterr().err
+
+
 def test_dimensionality__unusable_arguments__are_refused_with_the_index():
     with pytest.raises(InvalidTypeError, match="index 1"):
         dimensionality_groups([crystal("Fe"), "NaCl"])

@@ -16,7 +16,7 @@ from skmatgnn.nets._shared_state import (
     limited_threads,
 )
 
-SOON, LONG = 0.2, 20.0
+SOON, LONG = 0.2, 120.0
 
 
 class Visitor:

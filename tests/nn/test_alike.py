@@ -157,7 +157,7 @@ def test_graph_rows__cannot_be_merged__are_those_of_the_batch(reason):
 
 
 def test_graph_rows__without_numba__are_those_of_the_batch(monkeypatch):
-    monkeypatch.setattr(_choice, "_numba_works", lambda: False)
+    monkeypatch.setattr(_choice, "_compiled_blocks", lambda: None)
     batch = make_batch(SALT)
     assert rows_of(batch).edges is batch.edges
 

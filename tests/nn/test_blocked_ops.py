@@ -22,6 +22,7 @@ from skmatgnn.nn.ops import (
     distinct_rows,
     kernels,
 )
+from skmatgnn.utils import _compiled
 
 DIM = 8
 DEGREES = {
@@ -44,7 +45,8 @@ HAS_NUMBA = find_spec("numba") is not None
 )
 def blocks(request, monkeypatch):
     """Small blocks, by one of the two implementations."""
-    monkeypatch.setattr(_choice, "_numba_works", lambda: request.param == "numba")
+    if request.param == "torch":
+        monkeypatch.setattr(_choice, "_compiled_blocks", lambda: None)
     monkeypatch.setattr(_block_state, "BLOCK_NUMBERS", 16 * DIM)
     monkeypatch.setattr(_block_state, "MIN_ROWS", 1)
     return request.param
@@ -439,11 +441,11 @@ def test_kernels__blocks_under_autocast_to_float16__raise_or_are_left_aside():
 def test_kernels__broken_numba__warns_once_and_computes_in_torch(monkeypatch):
     broken = ModuleType("skmatgnn.nn.ops._block_numba")
     monkeypatch.setitem(sys.modules, broken.__name__, broken)
-    monkeypatch.setattr(_choice, "find_spec", lambda _: object())
-    _choice._numba_works.cache_clear()
+    monkeypatch.setattr(_compiled, "find_spec", lambda _: object())
+    _compiled.compiled_module.cache_clear()
     try:
         with pytest.warns(RuntimeWarning, match="Numba does not work here"):
             assert _choice.block_kernels().__name__.endswith("_block_torch")
-        assert not _choice._numba_works()
+        assert _choice._compiled_blocks() is None
     finally:
-        _choice._numba_works.cache_clear()
+        _compiled.compiled_module.cache_clear()

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
+from skmatgnn.utils._compiled import compiled_module
+
 __all__ = [
     "block_kernels",
     "full_products",
@@ -203,33 +205,16 @@ def block_kernels() -> ModuleType:
     -------
     module
     """
-    if _numba_works():
-        from skmatgnn.nn.ops import _block_numba
-
-        return _block_numba
+    compiled = _compiled_blocks()
+    if compiled is not None:
+        return compiled
     from skmatgnn.nn.ops import _block_torch
 
     return _block_torch
 
 
-@cache
-def _numba_works() -> bool:
-    """Try once whether Numba can compile and run here."""
-    if find_spec("numba") is None:
-        return False
-    try:
-        from skmatgnn.nn.ops._block_numba import probe
-
-        probe()
-    except Exception as error:  # noqa: BLE001 - a broken toolchain fails in many ways
-        warnings.warn(
-            f"Numba does not work here ({type(error).__name__}: {error}); networks are "
-            f"computed in plain torch. Uninstall it to silence this.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return False
-    return True
+def _compiled_blocks() -> ModuleType | None:
+    return compiled_module("skmatgnn.nn.ops._block_numba", "networks are computed")
 
 
 def way_of_computing() -> str:
