@@ -71,6 +71,7 @@ def train(net: GraphNet, dataset: DeviceDataset, n_devices: int | None) -> None:
     if n_ranks == 1:
         net.partial_fit(dataset)
         return
+    net.interrupted_ = False  # as it stays where all epochs are recalled
     with shared_folder(_n_bytes(dataset)) as folder:
         task = Task(net, dataset.unpacked(), n_ranks)
         write_shipment(folder / "task", task)
