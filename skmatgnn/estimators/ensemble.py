@@ -29,7 +29,7 @@ from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
 from skmatgnn.nets import TrainingInterruptedWarning
 from skmatgnn.utils._seeds import MAX_SEED, seeded_clone, seeds_of
 from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
-from skmatgnn.utils.interrupts import n_interrupts
+from skmatgnn.utils.interrupts import count_interrupt, n_interrupts
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.warning_filters import without_warnings
 
@@ -141,6 +141,7 @@ class BaseDeepEnsemble(WrapperMixin):
         except KeyboardInterrupt:
             if not done:
                 raise
+            count_interrupt()
         if len(done) == len(seeds):
             return done
         if len(done) < FEWEST and unfinished is not None:

@@ -241,6 +241,17 @@ def test_fit_or_stop__network_that_was_interrupted_before__is_no_reason_to_stop(
     fit_or_stop(make_pipeline(embedding, Ridge()), data.X, data.y)
 
 
+@pytest.mark.parametrize("at", [STEPS + 1, STEPS + 7])
+def test_fit_or_stop__ensemble_that_keeps_a_member__ends_all(
+    at, data, small, interrupt_at
+):
+    ensemble = DeepEnsembleRegressor(short(small), random_state=0)
+    interrupt_at(at)
+    with pytest.raises(KeyboardInterrupt):
+        fit_or_stop(ensemble, data.X, data.y)
+    assert ensemble.predict(data.X).shape == (24,)
+
+
 def test_fit_or_stop__one_fit_of_a_search__ends_all(data, small, interrupt_at):
     search = GridSearchCV(short(small), {"lr": [1e-3, 1e-2]}, cv=2)
     interrupt_at(7)  # in a fold of the first; the best may be another
