@@ -90,7 +90,11 @@ def local_cluster(
         }
     scheduler = {
         "cls": distributed.Scheduler,
-        "options": {"host": LOCAL, "dashboard": False},
+        "options": {
+            "host": LOCAL,
+            "dashboard": False,
+            "dashboard_address": f"{LOCAL}:0",  # of its other pages: any free port
+        },
     }
     return distributed.SpecCluster(
         workers=workers, scheduler=scheduler, silence_logs=logging.WARNING

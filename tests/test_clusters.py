@@ -191,6 +191,11 @@ def test_cluster__without_dask__names_the_extra(monkeypatch):
         local_cluster()
 
 
+def test_cluster__beside_another__starts_without_a_warning(client):
+    with local_cluster(1, gpus=False) as cluster:
+        assert cluster.scheduler.port != client.cluster.scheduler.port
+
+
 def test_workers__are_other_processes_of_this_machine(client):
     pids = set(client.run(os.getpid).values())
     assert len(pids) == 2

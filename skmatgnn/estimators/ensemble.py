@@ -29,7 +29,7 @@ from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
 from skmatgnn.nets import TrainingInterruptedWarning
 from skmatgnn.utils._seeds import MAX_SEED, seeded_clone, seeds_of
 from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
-from skmatgnn.utils.interrupts import was_interrupted
+from skmatgnn.utils.interrupts import count_interrupt, n_interrupts
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.warning_filters import without_warnings
 
@@ -128,19 +128,20 @@ class BaseDeepEnsemble(WrapperMixin):
     ) -> list[Any]:
         """Train one member a seed; after Ctrl-C, keep what there is."""
         done: list[Any] = []
-        unfinished = None
+        unfinished, before = None, n_interrupts()
         members = Parallel(n_jobs=self.n_jobs, return_as="generator")(
             delayed(_fit_member)(self.estimator, seed, X, y, params) for seed in seeds
         )
         try:
             for member in members:
-                if was_interrupted(member):
+                if n_interrupts() > before:
                     unfinished = member
                     break
                 done.append(member)
         except KeyboardInterrupt:
             if not done:
                 raise
+            count_interrupt()
         if len(done) == len(seeds):
             return done
         if len(done) < FEWEST and unfinished is not None:

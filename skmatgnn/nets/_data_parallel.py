@@ -21,6 +21,7 @@ from skmatgnn.nets._launched import take_over, train_launched, was_launched
 from skmatgnn.nets._rank_process import INTERRUPT, Failure, Task
 from skmatgnn.nets._ranks import smallest_batch
 from skmatgnn.nets._shipment import read_shipment, shared_folder, write_shipment
+from skmatgnn.utils.interrupts import count_interrupt
 
 if TYPE_CHECKING:
     from skmatgnn.nets._dataset import DeviceDataset
@@ -70,6 +71,7 @@ def train(net: GraphNet, dataset: DeviceDataset, n_devices: int | None) -> None:
     if n_ranks == 1:
         net.partial_fit(dataset)
         return
+    net.interrupted_ = False  # as it stays where all epochs are recalled
     with shared_folder(_n_bytes(dataset)) as folder:
         task = Task(net, dataset.unpacked(), n_ranks)
         write_shipment(folder / "task", task)
@@ -77,6 +79,8 @@ def train(net: GraphNet, dataset: DeviceDataset, n_devices: int | None) -> None:
             _wait(processes, folder)
             trained, caught = read_shipment(folder / "outcome")
     take_over(net, trained)
+    if net.interrupted_:
+        count_interrupt()
     for message, category in caught:
         warnings.warn(message, category, stacklevel=3)
 

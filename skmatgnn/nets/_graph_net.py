@@ -31,7 +31,7 @@ from skmatgnn.nets._stops import (
     has_diverged,
     locate,
     raised_by_skorch,
-    warn_interrupted,
+    report_interrupt,
 )
 from skmatgnn.nn._blocks import Block
 
@@ -346,7 +346,7 @@ class GraphNet(NeuralNet):
                 del self.history[-1]  # the unfinished epoch
             if getattr(self, "best_epoch_", None) is None:
                 raise
-            warn_interrupted(self, len(self.history) - n_before)
+            report_interrupt(self, len(self.history) - n_before)
         return self
 
     def numerics(self) -> AbstractContextManager[None]:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skmatgnn.utils.interrupts import count_interrupt
+
 if TYPE_CHECKING:
     from skmatgnn.nets._dataset import DeviceDataset, GraphIterator
     from skmatgnn.nets._graph_net import GraphNet
@@ -18,7 +20,7 @@ __all__ = [
     "has_diverged",
     "locate",
     "raised_by_skorch",
-    "warn_interrupted",
+    "report_interrupt",
 ]
 
 MOST_SHOWN = 8
@@ -99,8 +101,8 @@ def _farthest_target(dataset: DeviceDataset) -> str:
     )
 
 
-def warn_interrupted(net: GraphNet, n_done: int) -> None:
-    """Say what is kept of a training that Ctrl-C ended.
+def report_interrupt(net: GraphNet, n_done: int) -> None:
+    """Say what is kept of a training that Ctrl-C ended, and count it.
 
     Parameters
     ----------
@@ -108,6 +110,7 @@ def warn_interrupted(net: GraphNet, n_done: int) -> None:
     n_done : int
         Epochs that were finished.
     """
+    count_interrupt()
     again = "" if net.record is None else " The same fit again goes on with it."
     warnings.warn(
         f"Training was interrupted after {n_done} of {net.planned_epochs_} epochs; the "

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
+from threading import local
 from typing import Any
-
-from sklearn.pipeline import Pipeline
 
 from skmatgnn.utils.warning_filters import without_warnings
 
-__all__ = ["fit_or_stop", "was_interrupted"]
+__all__ = ["count_interrupt", "fit_or_stop", "n_interrupts"]
 
-INSIDE = ("estimator_", "regressor_", "best_estimator_", "final_estimator_")
+_OF_THREAD = local()
 
 
-def was_interrupted(estimator: Any) -> bool:
-    """Tell whether Ctrl-C ended the training of a fitted estimator.
-
-    Parameters
-    ----------
-    estimator : estimator
-        One with a network, or around such ones.
+def n_interrupts() -> int:
+    """Count the trainings of this thread that Ctrl-C ended and that kept a model.
 
     Returns
     -------
-    bool
+    int
+        To be compared with what it was before a fit.
     """
-    if getattr(getattr(estimator, "net_", None), "interrupted_", False):
-        return True
-    inside = [getattr(estimator, name, None) for name in INSIDE]
-    if isinstance(estimator, Pipeline):
-        inside += [step for _, step in estimator.steps]
-    inside += getattr(estimator, "estimators_", [])
-    return any(was_interrupted(part) for part in inside if part is not None)
+    return getattr(_OF_THREAD, "count", 0)
+
+
+def count_interrupt() -> None:
+    """Say that Ctrl-C ended a training, and that its best model was kept."""
+    _OF_THREAD.count = n_interrupts() + 1
 
 
 def fit_or_stop(estimator: Any, X: Any, y: Any, **fit_params: Any) -> None:
@@ -51,7 +45,8 @@ def fit_or_stop(estimator: Any, X: Any, y: Any, **fit_params: Any) -> None:
         If Ctrl-C ended a training, also where a model was kept, so that the others are
         not begun.
     """
+    before = n_interrupts()
     with without_warnings(UserWarning, "Training was interrupted"):
         estimator.fit(X, y, **fit_params)
-    if was_interrupted(estimator):
+    if n_interrupts() > before:
         raise KeyboardInterrupt

@@ -11,17 +11,17 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.ensemble import VotingRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, EarlyStopping
 
-from skmatgnn import ConformalRegressor, DeepEnsembleRegressor
+from skmatgnn import ConformalRegressor, DeepEnsembleRegressor, GraphEmbedding
 from skmatgnn.graphs import StructureToGraph
 from skmatgnn.model_selection import bootstrap_score, extrapolation_report
 from skmatgnn.nets import GraphNet, TrainingInterruptedWarning
-from skmatgnn.utils.interrupts import was_interrupted
+from skmatgnn.utils.interrupts import fit_or_stop
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="a process cannot be sent SIGINT alone"
@@ -158,7 +158,6 @@ def interrupt_at(monkeypatch):
 
 
 STEPS = 12  # of a fit of three epochs of four batches
-FOLD = [(np.arange(24), np.arange(12))]
 
 
 def short(small):
@@ -232,23 +231,29 @@ def test_conformal__of_one_model__ctrl_c__calibrates_what_is_kept(
     assert (low < high).all()
 
 
-@pytest.mark.parametrize(
-    ("surround", "n_before"),
-    [
-        (lambda model: model, 0),
-        (lambda model: make_pipeline(StructureToGraph(max_neighbors=4), model), 0),
-        (TransformedTargetRegressor, 0),
-        (lambda model: VotingRegressor([("one", model)]), 0),
-        (lambda model: GridSearchCV(model, {"lr": [1e-3]}, cv=FOLD), STEPS),
-    ],
-    ids=["bare", "pipeline", "targets", "voting", "search"],
-)
-def test_was_interrupted__whatever_is_around_the_network__is_found(
-    surround, n_before, data, small, interrupt_at
+def test_fit_or_stop__network_that_was_interrupted_before__is_no_reason_to_stop(
+    data, small, interrupt_at
 ):
-    model = surround(short(small)).fit(data.X, data.y)
-    assert not was_interrupted(model)
-    interrupt_at(n_before + 7)
+    interrupt_at(7)
     with pytest.warns(TrainingInterruptedWarning):
-        model.fit(data.X, data.y)
-    assert was_interrupted(model)
+        trained = short(small).fit(data.X, data.y)
+    embedding = GraphEmbedding(FrozenEstimator(trained))
+    fit_or_stop(make_pipeline(embedding, Ridge()), data.X, data.y)
+
+
+@pytest.mark.parametrize("at", [STEPS + 1, STEPS + 7])
+def test_fit_or_stop__ensemble_that_keeps_a_member__ends_all(
+    at, data, small, interrupt_at
+):
+    ensemble = DeepEnsembleRegressor(short(small), random_state=0)
+    interrupt_at(at)
+    with pytest.raises(KeyboardInterrupt):
+        fit_or_stop(ensemble, data.X, data.y)
+    assert ensemble.predict(data.X).shape == (24,)
+
+
+def test_fit_or_stop__one_fit_of_a_search__ends_all(data, small, interrupt_at):
+    search = GridSearchCV(short(small), {"lr": [1e-3, 1e-2]}, cv=2)
+    interrupt_at(7)  # in a fold of the first; the best may be another
+    with pytest.raises(KeyboardInterrupt):
+        fit_or_stop(search, data.X, data.y)

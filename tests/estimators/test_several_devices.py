@@ -18,6 +18,7 @@ from skmatgnn.datasets import load_formation_energies
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.graphs import GraphArray
 from skmatgnn.nets import GraphNet, TrainingInterruptedWarning, TrainingProcessError
+from skmatgnn.utils.interrupts import n_interrupts
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="processes are watched as POSIX has them"
@@ -183,6 +184,7 @@ def test_two_devices__ctrl_c__keeps_the_best_model(data, small, tmp_path, monkey
     presser = threading.Thread(target=press)
     presser.start()
     model = small.model(max_epochs=1_000_000, n_devices=2, callbacks=[Tell()])
+    n_before = n_interrupts()
     try:
         with pytest.warns(TrainingInterruptedWarning, match="of 1000000 epochs"):
             model.fit(data.X, data.y)
@@ -190,6 +192,7 @@ def test_two_devices__ctrl_c__keeps_the_best_model(data, small, tmp_path, monkey
         (tmp_path / "running").touch()
         presser.join()
         signal.signal(signal.SIGINT, before)
+    assert n_interrupts() == n_before + 1
     assert 3 <= model.n_epochs_ < 1_000_000
     assert np.isfinite(model.predict(data.X)).all()
     assert all(process.poll() is not None for process in started)
