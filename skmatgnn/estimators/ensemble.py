@@ -25,7 +25,7 @@ from skmatgnn.estimators._base import BaseGraphEstimator
 from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._docs import fill_sections
 from skmatgnn.estimators._scoring import MaskedRegressorMixin
-from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
+from skmatgnn.estimators._wrapper import WrapperMixin, gives_std, predict_with_std
 from skmatgnn.nets import TrainingInterruptedWarning
 from skmatgnn.utils._seeds import MAX_SEED, seeded_clone, seeds_of
 from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
@@ -208,6 +208,10 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimato
     ((4,), True)
     """
 
+    @property
+    def _gives_std(self) -> bool:
+        return len(self.estimators_) >= FEWEST or gives_std(self.estimators_[0])
+
     @in_chunks
     def predict(
         self, X: Any, return_std: bool = False
@@ -228,8 +232,19 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimato
             Only if ``return_std``. Of the mixture of the members: their spread and,
             where they have a ``return_std`` of their own, what they predict with it,
             ``sqrt(var(means) + mean(std ** 2))``.
+
+        Raises
+        ------
+        InvalidValueError
+            If ``return_std`` is asked of the only member that Ctrl-C has left, which
+            has no spread.
         """
         check_is_fitted(self)
+        if return_std and not self._gives_std:
+            raise InvalidValueError(
+                "return_std=True needs two members, but training was interrupted when "
+                "there was one. Fit again."
+            )
         X = _graphs_of(self.estimators_[0], X)
         if not return_std:
             return np.mean([model.predict(X) for model in self.estimators_], axis=0)

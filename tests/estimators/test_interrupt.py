@@ -17,7 +17,13 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, EarlyStopping
 
-from skmatgnn import ConformalRegressor, DeepEnsembleRegressor, GraphEmbedding
+from skmatgnn import (
+    ConformalRegressor,
+    CrabNetRegressor,
+    DeepEnsembleRegressor,
+    GraphEmbedding,
+)
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.graphs import StructureToGraph
 from skmatgnn.model_selection import bootstrap_score, extrapolation_report
 from skmatgnn.nets import GraphNet, TrainingInterruptedWarning
@@ -190,6 +196,25 @@ def test_ensemble__ctrl_c__keeps_its_members_and_begins_no_other(
         ours, theirs = model.estimators_[number], whole.estimators_[number]
         assert np.array_equal(ours.predict(data.X), theirs.predict(data.X))
     assert np.isfinite(model.predict(data.X)).all()
+    if len(model.estimators_) > 1:
+        assert (model.predict(data.X, return_std=True)[1] > 0).all()
+    else:
+        with pytest.raises(InvalidValueError, match=r"two members.* Fit again"):
+            model.predict(data.X, return_std=True)
+
+
+def test_ensemble__of_one_member_that_has_a_spread__gives_it(interrupt_at):
+    X = ["NaCl", "KCl", "MgO", "CaO", "LiF", "NaF"]
+    crabnet = {"d_model": 8, "n_heads": 2, "n_layers": 1, "device": "cpu"}
+    model = DeepEnsembleRegressor(
+        CrabNetRegressor(**crabnet, max_epochs=5, batch_size=6), random_state=0
+    )
+    interrupt_at(3)
+    with pytest.warns(TrainingInterruptedWarning, match="1 of 5"):
+        model.fit(X, np.arange(6.0))
+    (member,) = model.estimators_
+    expected = member.predict(X, return_std=True)[1]
+    assert model.predict(X, return_std=True)[1] == pytest.approx(expected)
 
 
 def test_ensemble__ctrl_c_before_there_is_a_model__is_raised(data, small, interrupt_at):
