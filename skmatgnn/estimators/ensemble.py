@@ -127,27 +127,32 @@ class BaseDeepEnsemble(WrapperMixin):
         self, seeds: list[int], X: Any, y: Any, params: dict[str, Any]
     ) -> list[Any]:
         """Train one member a seed; after Ctrl-C, keep what there is."""
-        done: list[Any] = []
+        done: dict[int, Any] = {}
         unfinished, before = None, n_interrupts()
-        members = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(_fit_member)(self.estimator, seed, X, y, params) for seed in seeds
+        parallel = Parallel(
+            n_jobs=self.n_jobs, batch_size=1, return_as="generator_unordered"
+        )
+        members = parallel(
+            delayed(_fit_member)(number, self.estimator, seed, X, y, params)
+            for number, seed in enumerate(seeds)
         )
         try:
-            for member in members:
+            for number, member in members:
                 if n_interrupts() > before:
                     unfinished = member
                     break
-                done.append(member)
+                done[number] = member
         except KeyboardInterrupt:
             if not done:
                 raise
             count_interrupt()
-        if len(done) == len(seeds):
-            return done
-        if len(done) < FEWEST and unfinished is not None:
-            done.append(unfinished)
-        _warn_fewer(len(done), len(seeds), unfinished is done[-1])
-        return done
+        kept = [done[number] for number in sorted(done)]
+        if len(kept) == len(seeds):
+            return kept
+        if len(kept) < FEWEST and unfinished is not None:
+            kept.append(unfinished)
+        _warn_fewer(len(kept), len(seeds), unfinished is kept[-1])
+        return kept
 
 
 @document("Regressor")
@@ -408,8 +413,8 @@ def _warn_fewer(n_kept: int, n_models: int, with_unfinished: bool) -> None:
 
 
 def _fit_member(
-    estimator: Any, seed: int, X: Any, y: Any, params: dict[str, Any]
-) -> Any:
+    number: int, estimator: Any, seed: int, X: Any, y: Any, params: dict[str, Any]
+) -> tuple[int, Any]:
     model = seeded_clone(estimator, seed, replace=True)
     with without_warnings(UserWarning, "Training was interrupted"):
-        return model.fit(X, y, **params)
+        return number, model.fit(X, y, **params)
