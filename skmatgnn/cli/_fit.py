@@ -167,7 +167,8 @@ def print_summary(
             "(of scaled targets)"
         )
     elif hasattr(estimator, "n_models"):
-        print(f"an ensemble of {estimator.n_models} networks")
+        n_members = len(estimator.estimators_)  # fewer than asked for after Ctrl-C
+        print(f"an ensemble of {n_members} network{'s' * (n_members > 1)}")
     size = options.out.expanduser().stat().st_size / 1e6
     pickled = is_pickle(options.out.expanduser())
     remark = "; a pickle, open only those you trust" if pickled else ""

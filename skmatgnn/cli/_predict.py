@@ -96,7 +96,7 @@ def _require_std(estimator: Any, info: ModelInfo) -> None:
         raise InvalidValueError(
             f"--std: this {info.model} predicts no standard deviation. Those of "
             "crabnet and modnet do, with their default loss and ensemble, and any "
-            "network of `skmatgnn fit --ensemble 5`."
+            "network of `skmatgnn fit --ensemble 5` that has two members or more."
         )
 
 

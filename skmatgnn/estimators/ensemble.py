@@ -25,7 +25,7 @@ from skmatgnn.estimators._base import BaseGraphEstimator
 from skmatgnn.estimators._chunks import in_chunks
 from skmatgnn.estimators._docs import fill_sections
 from skmatgnn.estimators._scoring import MaskedRegressorMixin
-from skmatgnn.estimators._wrapper import WrapperMixin, predict_with_std
+from skmatgnn.estimators._wrapper import WrapperMixin, gives_std, predict_with_std
 from skmatgnn.nets import TrainingInterruptedWarning
 from skmatgnn.utils._seeds import MAX_SEED, seeded_clone, seeds_of
 from skmatgnn.utils._sklearn import HasMethods, Interval, fit_context
@@ -127,27 +127,32 @@ class BaseDeepEnsemble(WrapperMixin):
         self, seeds: list[int], X: Any, y: Any, params: dict[str, Any]
     ) -> list[Any]:
         """Train one member a seed; after Ctrl-C, keep what there is."""
-        done: list[Any] = []
+        done: dict[int, Any] = {}
         unfinished, before = None, n_interrupts()
-        members = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(_fit_member)(self.estimator, seed, X, y, params) for seed in seeds
+        parallel = Parallel(
+            n_jobs=self.n_jobs, batch_size=1, return_as="generator_unordered"
+        )
+        members = parallel(
+            delayed(_fit_member)(number, self.estimator, seed, X, y, params)
+            for number, seed in enumerate(seeds)
         )
         try:
-            for member in members:
+            for number, member in members:
                 if n_interrupts() > before:
                     unfinished = member
                     break
-                done.append(member)
+                done[number] = member
         except KeyboardInterrupt:
             if not done:
                 raise
             count_interrupt()
-        if len(done) == len(seeds):
-            return done
-        if len(done) < FEWEST and unfinished is not None:
-            done.append(unfinished)
-        _warn_fewer(len(done), len(seeds), unfinished is done[-1])
-        return done
+        kept = [done[number] for number in sorted(done)]
+        if len(kept) == len(seeds):
+            return kept
+        if len(kept) < FEWEST and unfinished is not None:
+            kept.append(unfinished)
+        _warn_fewer(len(kept), len(seeds), unfinished is kept[-1])
+        return kept
 
 
 @document("Regressor")
@@ -208,6 +213,10 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimato
     ((4,), True)
     """
 
+    @property
+    def _gives_std(self) -> bool:
+        return len(self.estimators_) >= FEWEST or gives_std(self.estimators_[0])
+
     @in_chunks
     def predict(
         self, X: Any, return_std: bool = False
@@ -228,8 +237,19 @@ class DeepEnsembleRegressor(BaseDeepEnsemble, MaskedRegressorMixin, BaseEstimato
             Only if ``return_std``. Of the mixture of the members: their spread and,
             where they have a ``return_std`` of their own, what they predict with it,
             ``sqrt(var(means) + mean(std ** 2))``.
+
+        Raises
+        ------
+        InvalidValueError
+            If ``return_std`` is asked of the only member that Ctrl-C has left, which
+            has no spread.
         """
         check_is_fitted(self)
+        if return_std and not self._gives_std:
+            raise InvalidValueError(
+                "return_std=True needs two members, but training was interrupted when "
+                "there was one. Fit again."
+            )
         X = _graphs_of(self.estimators_[0], X)
         if not return_std:
             return np.mean([model.predict(X) for model in self.estimators_], axis=0)
@@ -393,8 +413,8 @@ def _warn_fewer(n_kept: int, n_models: int, with_unfinished: bool) -> None:
 
 
 def _fit_member(
-    estimator: Any, seed: int, X: Any, y: Any, params: dict[str, Any]
-) -> Any:
+    number: int, estimator: Any, seed: int, X: Any, y: Any, params: dict[str, Any]
+) -> tuple[int, Any]:
     model = seeded_clone(estimator, seed, replace=True)
     with without_warnings(UserWarning, "Training was interrupted"):
-        return model.fit(X, y, **params)
+        return number, model.fit(X, y, **params)

@@ -1,12 +1,15 @@
 """``skmatgnn predict --std``."""
 
 import csv
+import signal
 
 import numpy as np
+import pytest
 
 from skmatgnn import ALIGNNRegressor, DeepEnsembleRegressor, load_estimator
 from skmatgnn.cli import main
 from skmatgnn.datasets import read_structures
+from skmatgnn.nets import GraphNet
 
 
 def test_predict__std__equals_that_of_the_estimator(oxides, tmp_path):
@@ -72,6 +75,33 @@ def test_ensemble__of_structures__predicts_in_the_shell_as_in_python(
     assert (expected[:, 1] > 0).all()
     assert main(predict) == 0
     assert "std" not in out.read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(("member", "n_kept"), [(1, 1), (2, 2), (3, 2)])
+def test_ensemble__ctrl_c__is_written_with_what_there_is(
+    member, n_kept, crystal_folder, tmp_path, monkeypatch, capsys
+):
+    step, nets = GraphNet.train_step, {}
+
+    def pressed(self, *arguments, **parameters):
+        nets.setdefault(id(self), self)
+        if len(nets) == member and len(self.history) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, *arguments, **parameters)
+
+    monkeypatch.setattr(GraphNet, "train_step", pressed)
+    model, out = tmp_path / "m.safetensors", tmp_path / "p.csv"
+    arguments = ["--model", "cgcnn", "--max-epochs", "4", "--device", "cpu", "--quiet"]
+    arguments += ["--ensemble", "4", "--out", str(model)]
+    assert main(["fit", str(crystal_folder), *arguments]) == 130
+    assert len(nets) == member
+    said = capsys.readouterr()
+    assert f"an ensemble of {n_kept} network" in said.out
+    assert f"{n_kept} of 4 members are kept" in said.err
+    assert len(load_estimator(model).estimators_) == n_kept
+    predict = ["predict", str(model), str(crystal_folder), "--quiet", "--out", str(out)]
+    assert main(predict) == 0
+    assert main([*predict, "--std"]) == (0 if n_kept > 1 else 2)
 
 
 def test_ensemble__of_forests__is_refused(refused, oxides, tmp_path):

@@ -7,20 +7,28 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, EarlyStopping
 
-from skmatgnn import ConformalRegressor, DeepEnsembleRegressor, GraphEmbedding
+from skmatgnn import (
+    ConformalRegressor,
+    CrabNetRegressor,
+    DeepEnsembleRegressor,
+    GraphEmbedding,
+)
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.graphs import StructureToGraph
 from skmatgnn.model_selection import bootstrap_score, extrapolation_report
 from skmatgnn.nets import GraphNet, TrainingInterruptedWarning
+from skmatgnn.utils._seeds import MAX_SEED
 from skmatgnn.utils.interrupts import fit_or_stop
 
 pytestmark = pytest.mark.skipif(
@@ -190,6 +198,55 @@ def test_ensemble__ctrl_c__keeps_its_members_and_begins_no_other(
         ours, theirs = model.estimators_[number], whole.estimators_[number]
         assert np.array_equal(ours.predict(data.X), theirs.predict(data.X))
     assert np.isfinite(model.predict(data.X)).all()
+    if len(model.estimators_) > 1:
+        assert (model.predict(data.X, return_std=True)[1] > 0).all()
+    else:
+        with pytest.raises(InvalidValueError, match=r"two members.* Fit again"):
+            model.predict(data.X, return_std=True)
+
+
+def test_ensemble__of_one_member_that_has_a_spread__gives_it(interrupt_at):
+    X = ["NaCl", "KCl", "MgO", "CaO", "LiF", "NaF"]
+    crabnet = {"d_model": 8, "n_heads": 2, "n_layers": 1, "device": "cpu"}
+    model = DeepEnsembleRegressor(
+        CrabNetRegressor(**crabnet, max_epochs=5, batch_size=6), random_state=0
+    )
+    interrupt_at(3)
+    with pytest.warns(TrainingInterruptedWarning, match="1 of 5"):
+        model.fit(X, np.arange(6.0))
+    (member,) = model.estimators_
+    expected = member.predict(X, return_std=True)[1]
+    assert model.predict(X, return_std=True)[1] == pytest.approx(expected)
+
+
+@pytest.mark.usefixtures("listening")
+def test_ensemble__in_processes__ctrl_c__keeps_the_members_that_came_back(tmp_path):
+    class FourthPresses(RegressorMixin, BaseEstimator):  # local ones are sent by value
+        def __init__(self, folder, parent, random_state=None):
+            self.folder, self.parent = folder, parent
+            self.random_state = random_state
+
+        def fit(self, X, y):
+            (self.folder / str(self.random_state)).touch()
+            if len(list(self.folder.iterdir())) < 4:
+                return self
+            with suppress(FileExistsError):  # of two at once, one presses
+                (self.folder / "pressed").touch(exist_ok=False)
+                time.sleep(3)  # until the others have come back
+                os.kill(self.parent, signal.SIGINT)
+            time.sleep(10)
+            return self
+
+        def predict(self, X):
+            return np.full(len(X), float(self.random_state))
+
+    member = FourthPresses(tmp_path, os.getpid())
+    model = DeepEnsembleRegressor(member, n_models=9, n_jobs=2, random_state=0)
+    with pytest.warns(TrainingInterruptedWarning, match=r"[123] of 9 members are kept"):
+        model.fit(np.zeros((5, 1)), np.zeros(5))
+    seeds = np.random.RandomState(0).randint(MAX_SEED, size=9).tolist()
+    kept = [m.predict([0])[0] for m in model.estimators_]
+    assert kept == [seed for seed in seeds if seed in kept]
 
 
 def test_ensemble__ctrl_c_before_there_is_a_model__is_raised(data, small, interrupt_at):
