@@ -43,7 +43,7 @@ from skmatgnn.nets._precision import numerics
 from skmatgnn.nn import ALIGNN
 from skmatgnn.nn.layers import EdgeGatedConv
 from skmatgnn.nn.ops import kernels
-from skmatgnn.nn.ops._trials import VARIABLE, trial
+from skmatgnn.nn.ops._trials import VARIABLE
 
 DEVICE = "cuda"
 NEIGHBORS = 12
@@ -151,8 +151,7 @@ def make_step(batch, precision):
 def build_step(batch, precision):
     torch.manual_seed(0)
     model = ALIGNN(torch.randn(101, 92), **SIZES["paper"][0]).to(DEVICE).train()
-    kind = OneLaunchAdamW if trial("adamw") else torch.optim.AdamW
-    optimizer = kind(model.parameters(), lr=1e-4, fused=True)
+    optimizer = OneLaunchAdamW(model.parameters(), lr=1e-4, fused=True)
 
     def compute():
         optimizer.zero_grad()

@@ -1,6 +1,11 @@
 """What can only be seen on a CUDA device."""
 
+import os
 import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +20,7 @@ from skmatgnn import (
 )
 from skmatgnn.datasets import load_formation_energies, make_crystals
 from skmatgnn.graphs import DeviceGraphs, GraphBatch, StructureToGraph
+from skmatgnn.nets import BatchHalvedWarning
 from skmatgnn.nets._precision import numerics
 from skmatgnn.nn.ops import gather_senders, segment_sum
 
@@ -24,6 +30,21 @@ pytestmark = [
 ]
 
 ESTIMATORS = (CGCNNRegressor, ALIGNNRegressor)
+RESUMABLE = """
+import sys
+import numpy as np
+from skmatgnn import ALIGNNRegressor
+from skmatgnn.datasets import make_crystals
+from skmatgnn.nets import _training_record
+
+_training_record.MOST_SHARE = np.inf
+out, folder = sys.argv[1:]
+X, y = make_crystals(48, random_state=0, return_X_y=True)
+model = ALIGNNRegressor(max_epochs=100, random_state=3, early_stopping=True,
+    n_iter_no_change=100, batch_size=8, checkpoint_dir=folder or None)
+losses = [row["train_loss"] for row in model.fit(X, y).history_]
+np.savez(out, losses=losses, predictions=model.predict(X), device=model.device_)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +145,56 @@ def test_captured_step__against_the_same_step_run_eagerly__same_gradients(precis
         scale = torch.maximum(value.norm(), floor)  # some vanish but for rounding
         assert (found[name] - padded[name]).norm() < 1e-6 * scale, name
         assert (found[name] - value).norm() < tolerance * scale, name
+
+
+@pytest.fixture
+def little_memory():
+    """300 MB more than what is held now."""
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    allowed = torch.cuda.memory_reserved() + 3e8
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(allowed / total)
+    yield
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.parametrize("replay", ["0", "1"])
+def test_fit__batch_beyond_the_memory__trains_with_smaller_ones(
+    replay, monkeypatch, little_memory
+):
+    monkeypatch.setenv("SKMATGNN_CUDA_GRAPHS", replay)
+    X, y = make_crystals(256, random_state=0, return_X_y=True)
+    settings = {"max_epochs": 2, "random_state": 0, "hidden_dim": 256}
+    settings["precision"] = "float32"
+    with pytest.warns(BatchHalvedWarning) as caught:
+        model = ALIGNNRegressor(batch_size=256, **settings).fit(X, y)
+    size = 256 // 2 ** len(caught)
+    assert 1 <= size <= 128
+    assert f"batch_size={size}. Set that" in str(caught[-1].message)
+    expected = ALIGNNRegressor(batch_size=size, **settings).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), expected.predict(X))
+
+
+def test_fit__killed_on_the_device__resumes_to_the_same_bits(tmp_path):
+    def start(name, folder):
+        command = [sys.executable, "-W", "ignore", "-c", RESUMABLE, tmp_path / name]
+        root = str(Path(__file__).parents[1])
+        path = os.pathsep.join([root, *filter(None, sys.path)])
+        environment = {**os.environ, "PYTHONPATH": path}
+        return subprocess.Popen([*command, folder], env=environment)  # noqa: S603
+
+    assert start("whole.npz", "").wait(300) == 0
+    states = tmp_path / "states"
+    process = start("killed.npz", states)
+    while process.poll() is None and not any(states.glob("[!.]*")):
+        time.sleep(0.001)
+    time.sleep(0.05)
+    process.kill()
+    assert process.wait() == -9
+    assert start("resumed.npz", states).wait(300) == 0
+    whole, resumed = (np.load(tmp_path / f"{n}.npz") for n in ("whole", "resumed"))
+    assert str(whole["device"]).startswith("cuda")
+    for name in ("losses", "predictions"):
+        np.testing.assert_array_equal(resumed[name], whole[name])

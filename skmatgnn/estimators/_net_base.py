@@ -40,7 +40,6 @@ from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.nets._training_record import TrainingRecord, require_writable
 from skmatgnn.nn.ops import half_products_pay
-from skmatgnn.nn.ops._trials import trial
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._seeds import MAX_SEED
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
@@ -348,8 +347,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         }
         if device.startswith("cuda") and "optimizer" not in (self.net_params or {}):
             arguments["optimizer__fused"] = True  # AdamW has it, others may not
-            if trial("adamw"):
-                arguments["optimizer"] = OneLaunchAdamW
+            arguments["optimizer"] = OneLaunchAdamW
         net = GraphNet(self._module, **{**arguments, **(self.net_params or {})})
         # torch draws weights from the global generator before ours replaces them
         with kept_generator():

@@ -26,7 +26,7 @@ from skmatgnn.nets._replay import (
     own_stream,
 )
 from skmatgnn.nets._seeding import initialize_weights
-from skmatgnn.nets._step import compute_step
+from skmatgnn.nets._step import compute_step, evaluate_step
 from skmatgnn.nets._stops import (
     has_diverged,
     locate,
@@ -265,6 +265,44 @@ class GraphNet(NeuralNet):
             return step
         return self.ranks_.average(self.module_.parameters(), step, batch[1].n_known())
 
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Compute the gradients of a batch and update the weights.
+
+        Parameters
+        ----------
+        batch : tuple
+            Inputs and Labels.
+        **fit_params : object
+            Ignored.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``loss`` and ``y_pred``.
+        """
+        if isinstance(batch, ReplayedBatch) and batch.updates():
+            return batch.run()
+        return super().train_step(batch, **fit_params)
+
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Compute outputs and loss of a batch.
+
+        Parameters
+        ----------
+        batch : tuple
+            Inputs and Labels.
+        **fit_params : object
+            Ignored.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``loss`` and ``y_pred``.
+        """
+        if isinstance(batch, ReplayedBatch):
+            return batch.run()
+        return evaluate_step(self, batch, **fit_params)
+
     def partial_fit(
         self, X: DeviceDataset, y: Any = None, classes: Any = None, **fit_params: Any
     ) -> GraphNet:
@@ -380,11 +418,10 @@ class GraphNet(NeuralNet):
         """Train until all is done; tell that from a divergence."""
         datasets = {"dataset_train": train, "dataset_valid": valid}
         leads = is_first(self)
-        iterator_train: Any = self.get_iterator(train, training=True)
-        iterator_valid = None if valid is None else self.get_iterator(valid)
-        n_steps = len(iterator_train) * self.planned_epochs_
-        if can_replay(self, n_steps) and iterator_train.is_resident():
-            iterator_train = ReplayIterator(self, iterator_train)
+        iterator_train = self._replayed(self.get_iterator(train, training=True), True)
+        iterator_valid = None
+        if valid is not None:
+            iterator_valid = self._replayed(self.get_iterator(valid), False)
         for epoch in range(self.n_recalled_ + 1, self.planned_epochs_ + 1):
             start = perf_counter()
             self.notify("on_epoch_begin", **datasets)
@@ -405,9 +442,17 @@ class GraphNet(NeuralNet):
                 self.record.after_epoch(self)
         return True
 
+    def _replayed(
+        self, iterator: GraphIterator, training: bool
+    ) -> GraphIterator | ReplayIterator:
+        n_steps = len(iterator) * self.planned_epochs_
+        if can_replay(self, n_steps) and iterator.is_resident():
+            return ReplayIterator(self, iterator, training)
+        return iterator
+
     def run_single_epoch(
         self,
-        iterator: GraphIterator | None,
+        iterator: GraphIterator | ReplayIterator | None,
         training: bool,
         prefix: str,
         step_fn: Callable[..., dict[str, Any]],
@@ -417,7 +462,7 @@ class GraphNet(NeuralNet):
 
         Parameters
         ----------
-        iterator : GraphIterator or None
+        iterator : GraphIterator, ReplayIterator or None
             None is skipped.
         training : bool
         prefix : {"train", "valid"}

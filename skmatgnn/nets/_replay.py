@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
+from skmatgnn.nets._captured import CapturedStep, padded_batch
 from skmatgnn.nets._dataset import (
     Batch,
     DeviceDataset,
@@ -22,7 +21,6 @@ from skmatgnn.nets._dataset import (
     Labels,
     PackedDataset,
 )
-from skmatgnn.nn._noise import NoiseSource
 from skmatgnn.nn.layers import BatchNorm
 from skmatgnn.utils.capacity import Capacity
 
@@ -30,19 +28,15 @@ if TYPE_CHECKING:
     from skmatgnn.nets._graph_net import GraphNet
 
 __all__ = [
-    "CapturedStep",
     "ReplayIterator",
     "ReplayedBatch",
     "can_replay",
     "own_stream",
-    "padded_batch",
 ]
 
 VARIABLE = "SKMATGNN_CUDA_GRAPHS"
 MIN_STEPS = 30  # of a run; capturing costs as much as a few steps
 MAX_GRAPHS = 16  # each keeps its outputs and gradients
-
-_capturing = threading.Lock()
 
 
 def can_replay(net: GraphNet, n_steps: int) -> bool:
@@ -108,67 +102,6 @@ def own_stream(device: str) -> Iterator[None]:
             outer.wait_stream(stream)
 
 
-class CapturedStep:
-    """Batch, forward and backward pass of one capacity, as a CUDA graph.
-
-    Parameters
-    ----------
-    net : GraphNet
-    packed : PackedDataset
-    capacity : Capacity
-    pool : object
-        Memory that the graphs of a run share.
-
-    Raises
-    ------
-    RuntimeError
-        If the step contains what cannot be captured.
-    """
-
-    def __init__(
-        self, net: GraphNet, packed: PackedDataset, capacity: Capacity, pool: Any
-    ) -> None:
-        device = packed.device
-        self.rows = torch.zeros(capacity.n_samples, dtype=torch.int64, device=device)
-        self.graph = torch.cuda.CUDAGraph()
-        for module in net.module_.modules():
-            if isinstance(module, NoiseSource):
-                generator = module.generator(self.rows.device)
-                self.graph.register_generator_state(generator)
-        with _capturing:
-            # other threads may go on using the device
-            self.graph.capture_begin(pool, capture_error_mode="thread_local")
-            try:
-                self.batch = padded_batch(packed, self.rows, capacity)
-                step = NeuralNet.train_step_single(net, self.batch)
-            except BaseException:
-                with suppress(RuntimeError):
-                    self.graph.capture_end()
-                raise
-            self.graph.capture_end()
-        self.step = {name: value.detach() for name, value in step.items()}
-        parameters = net.module_.parameters()
-        self.gradients = [(p, p.grad) for p in parameters if p.grad is not None]
-
-    def run(self, rows: Tensor) -> dict[str, Tensor]:
-        """Compute the loss and the gradients of a batch.
-
-        Parameters
-        ----------
-        rows : Tensor of shape (n_samples,), int64
-
-        Returns
-        -------
-        dict of str to Tensor
-            As of :meth:`skorch.NeuralNet.train_step_single`, valid until the next run.
-        """
-        self.rows.copy_(rows)
-        self.graph.replay()
-        for parameter, gradient in self.gradients:
-            parameter.grad = gradient
-        return self.step
-
-
 class ReplayedBatch(NamedTuple):
     """A batch that its step itself will make.
 
@@ -178,13 +111,22 @@ class ReplayedBatch(NamedTuple):
     labels : Labels
         Those of this batch only once it was run.
     captured : CapturedStep
-    rows : Tensor of shape (n_samples,), int64
+    rows : ndarray of shape (n_samples,), int64
     """
 
     inputs: Any
     labels: Labels
     captured: CapturedStep
-    rows: Tensor
+    rows: np.ndarray
+
+    def updates(self) -> bool:
+        """Whether the captured step updates the weights, too.
+
+        Returns
+        -------
+        bool
+        """
+        return self.captured.update is not None
 
     def run(self) -> dict[str, Tensor]:
         """Run the captured step.
@@ -197,17 +139,20 @@ class ReplayedBatch(NamedTuple):
 
 
 class ReplayIterator:
-    """Batches for training, each after the first of its capacity a captured step.
+    """Batches of which each after the first of its capacity is a captured step.
 
     Parameters
     ----------
     net : GraphNet
     iterator : GraphIterator
+    training : bool
+        Whether steps compute gradients and update, or only evaluate.
     """
 
-    def __init__(self, net: GraphNet, iterator: GraphIterator) -> None:
+    def __init__(self, net: GraphNet, iterator: GraphIterator, training: bool) -> None:
         self.net = net
         self.iterator = iterator
+        self.training = training
         self._steps: dict[Any, CapturedStep | None] = {}
         self._pool: Any = None
         self._frozen: list[str] = []
@@ -238,18 +183,18 @@ class ReplayIterator:
 
     def __iter__(self) -> Iterator[Batch | ReplayedBatch]:
         packed = self.iterator.pack()
-        if self._frozen != self.net.frozen_modules_:
+        if self.training and self._frozen != self.net.frozen_modules_:
             self._steps.clear()  # other gradients are needed now
             self._pool = None  # which ended with the last graph in it
             self._frozen = list(self.net.frozen_modules_)
         for rows in self.iterator.rows():
             capacity = packed.inputs.capacity(rows)
-            index = torch.from_numpy(rows).to(packed.device, non_blocking=True)
             captured = self._captured(packed, capacity)
             if captured is None:
+                index = torch.from_numpy(rows).to(packed.device, non_blocking=True)
                 yield padded_batch(packed, index, capacity)
             else:
-                yield ReplayedBatch(*captured.batch, captured, index)
+                yield ReplayedBatch(*captured.batch, captured, rows)
 
     def _captured(
         self, packed: PackedDataset, capacity: Capacity
@@ -266,38 +211,21 @@ class ReplayIterator:
     def _capture(
         self, packed: PackedDataset, capacity: Capacity
     ) -> CapturedStep | None:
-        for parameter in self.net.module_.parameters():
-            parameter.grad = None
+        if self.training:
+            for parameter in self.net.module_.parameters():
+                parameter.grad = None
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         try:
-            return CapturedStep(self.net, packed, capacity, self._pool)
+            return CapturedStep(
+                self.net, packed, capacity, self._pool, training=self.training
+            )
         except RuntimeError as error:
             self._failed = True
             warnings.warn(
-                "Training steps could not be captured in a CUDA graph, so training is "
+                "Steps could not be captured in a CUDA graph, so training is "
                 f"slower than it could be: {str(error).splitlines()[0]} Set "
                 f"{VARIABLE}=0 to silence this.",
                 RuntimeWarning,
                 stacklevel=2,
             )
             return None
-
-
-def padded_batch(
-    packed: PackedDataset, rows: Tensor, capacity: Capacity
-) -> tuple[Any, Labels]:
-    """Cut out a padded batch.
-
-    Parameters
-    ----------
-    packed : PackedDataset
-    rows : Tensor of shape (n_samples,), int64
-    capacity : Capacity
-
-    Returns
-    -------
-    inputs : object
-    labels : Labels
-        Not padded.
-    """
-    return packed.inputs.take_padded(rows, capacity), packed.labels(rows)

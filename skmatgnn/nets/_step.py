@@ -1,4 +1,4 @@
-"""One step of a training."""
+"""One step of a training, or of the validation between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["compute_step"]
+__all__ = ["compute_step", "evaluate_step"]
 
 
 def compute_step(net: Any, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -34,4 +34,28 @@ def compute_step(net: Any, batch: Any, **fit_params: Any) -> dict[str, Any]:
     loss = net.get_loss(y_pred, labels, X=inputs, training=True)
     with torch.autocast("cpu", enabled=False):
         loss.backward()
+    return {"loss": loss, "y_pred": y_pred}
+
+
+def evaluate_step(net: Any, batch: Any, **fit_params: Any) -> dict[str, Any]:
+    """Compute outputs and loss of a batch, which may be padded.
+
+    Parameters
+    ----------
+    net : GraphNet
+    batch : tuple
+        Inputs and Labels.
+    **fit_params : object
+        For ``net.infer``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        ``loss`` and ``y_pred``, without outputs of padding.
+    """
+    net._set_training(False)  # noqa: SLF001 - as skorch does within
+    inputs, labels = batch
+    with torch.no_grad():
+        y_pred = net.infer(inputs, **fit_params)[: len(labels.target)]
+        loss = net.get_loss(y_pred, labels, X=inputs, training=False)
     return {"loss": loss, "y_pred": y_pred}

@@ -14,6 +14,7 @@ from skmatgnn.utils.interrupts import count_interrupt
 if TYPE_CHECKING:
     from skmatgnn.nets._dataset import DeviceDataset, GraphIterator
     from skmatgnn.nets._graph_net import GraphNet
+    from skmatgnn.nets._replay import ReplayIterator
 
 __all__ = [
     "TrainingInterruptedWarning",
@@ -31,14 +32,14 @@ class TrainingInterruptedWarning(UserWarning):
     """Training ended before its last epoch and kept the best model so far."""
 
 
-def locate(losses: list[Tensor], iterator: GraphIterator) -> str:
+def locate(losses: list[Tensor], iterator: GraphIterator | ReplayIterator) -> str:
     """Say in which step of an epoch the loss was not finite for the first time.
 
     Parameters
     ----------
     losses : list of Tensor of shape ()
         Of each batch.
-    iterator : GraphIterator
+    iterator : GraphIterator or ReplayIterator
         That gave the batches.
 
     Returns

@@ -12,13 +12,7 @@ __all__ = ["adamw_kernel"]
 def adamw_kernel(
     table,
     chunks,
-    lr,
-    decay,
-    share,
-    square_share,
-    log2_beta,
-    log2_square_beta,
-    eps,
+    rates,
     CHUNK: tl.constexpr,
     ALIGNED: tl.constexpr,
 ):
@@ -26,8 +20,15 @@ def adamw_kernel(
 
     ``table`` has a row a parameter: the addresses of the parameter, its gradient, the
     means of that and of its square, and the number of steps, then the length.
-    ``chunks`` has a row a program: the parameter and the first element.
+    ``chunks`` has a row a program: the parameter and the first element. ``rates`` are
+    those of :meth:`skmatgnn.nets._adamw.Update.rates`.
     """
+    lr = tl.load(rates).to(tl.float32)
+    decay = tl.load(rates + 1).to(tl.float32)
+    share = tl.load(rates + 2).to(tl.float32)
+    square_share = tl.load(rates + 3).to(tl.float32)
+    log2_beta, log2_square_beta = tl.load(rates + 4), tl.load(rates + 5)
+    eps = tl.load(rates + 6).to(tl.float32)
     chunk = chunks + 2 * tl.program_id(0)
     row = table + 6 * tl.load(chunk)
     start = tl.multiple_of(tl.load(chunk + 1), CHUNK)
