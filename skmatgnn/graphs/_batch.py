@@ -176,14 +176,16 @@ class DeviceGraphs:
     ) -> None:
         self.device = torch.device(device)
         first_edge = graphs.edge_ptr[graphs.node_ptr]
-        self._host = {
+        counts = {
             "nodes": graphs.n_atoms,
             "edges": np.diff(first_edge),
             "triplets": _sum_rows(_triplets_by_sender(graphs), graphs.node_ptr),
         }
+        self._counts = np.stack([*counts.values()])
+        self._mean_counts = self._counts.mean(axis=1) if len(graphs) else np.zeros(3)
         self._node_start = self._tensor(graphs.node_ptr[:-1])
         self._edge_start = self._tensor(first_edge[:-1])
-        self._lengths = {key: self._tensor(value) for key, value in self._host.items()}
+        self._lengths = {key: self._tensor(value) for key, value in counts.items()}
         self._numbers = self._tensor(graphs.atomic_numbers)
         self._degree = self._tensor(np.diff(graphs.edge_ptr))
         self._bond_count = self._tensor(graphs.bond_count)
@@ -217,8 +219,11 @@ class DeviceGraphs:
         """
         if rows_on_device is None:
             rows_on_device = torch.from_numpy(rows).to(self.device)
-        total = {key: int(value[rows].sum()) for key, value in self._host.items()}
-        return self._assemble(rows_on_device, total)
+        return self._assemble(rows_on_device, self._total(rows))
+
+    def _total(self, rows: np.ndarray) -> dict[str, int]:
+        counts = self._counts[:, rows].sum(axis=1).tolist()
+        return dict(zip(self._lengths, counts, strict=True))
 
     def capacity(self, rows: np.ndarray) -> Capacity:
         """Choose the sizes to which a batch is padded, of which there are few.
@@ -231,9 +236,10 @@ class DeviceGraphs:
         -------
         Capacity
         """
-        needed = {key: int(value[rows].sum()) for key, value in self._host.items()}
-        usual = {key: value.mean() * len(rows) for key, value in self._host.items()}
-        return Capacity.fitting(len(rows), needed, usual)
+        usual = (self._mean_counts * len(rows)).tolist()
+        return Capacity.fitting(
+            len(rows), self._total(rows), dict(zip(self._lengths, usual, strict=True))
+        )
 
     def take_padded(self, rows: Tensor, capacity: Capacity) -> GraphBatch:
         """Cut out a batch whose shapes do not depend on what is in it.

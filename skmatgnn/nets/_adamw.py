@@ -12,9 +12,10 @@ from torch import Tensor
 
 from skmatgnn.nn.ops import use_kernels
 
-__all__ = ["N_RATES", "OneLaunchAdamW", "Update", "UpdatedGroup"]
+__all__ = ["N_RATES", "OneLaunchAdamW", "Room", "Update", "UpdatedGroup"]
 
 CHUNK = 1024  # elements a program
+N_COLUMNS = 6  # of a table: five addresses and a length
 N_RATES = 8  # numbers of a group; even, so that those of each are aligned alike
 MAX_TABLES = 64  # captured steps each have gradients of their own
 
@@ -69,8 +70,30 @@ class OneLaunchAdamW(torch.optim.AdamW):
         """Leave out addresses, which are others elsewhere."""
         return {**super().__getstate__(), "_tables": {}}
 
-    def prepare(self) -> Update | None:
+    def room(self) -> list[Room]:
+        """Allocate what :meth:`prepare` needs, before an update is captured.
+
+        Returns
+        -------
+        list of Room
+        """
+        return [
+            Room(
+                x.new_empty(len(group["params"]), N_COLUMNS, dtype=torch.int64),
+                x.new_empty(sum(map(_n_chunks, group["params"])), 2, dtype=torch.int64),
+            )
+            for group in self.param_groups
+            for x in group["params"][:1]
+        ]
+
+    def prepare(self, room: list[Room] | None = None) -> Update | None:
         """Get ready to update the parameters by the gradients that they have now.
+
+        Parameters
+        ----------
+        room : list of Room, optional
+            For an update that is being captured: addresses are written there later, by
+            :meth:`Update.write`.
 
         Returns
         -------
@@ -78,12 +101,13 @@ class OneLaunchAdamW(torch.optim.AdamW):
             None where torch has to do it.
         """
         groups = []
-        for group in self.param_groups:
+        for i, group in enumerate(self.param_groups):
             arrays = self._arrays(group)
             if arrays is None:
                 return None
             if arrays:
-                groups.append(UpdatedGroup(group, arrays, *self._table(arrays)))
+                table = self._table(arrays) if room is None else room[i].table(arrays)
+                groups.append(UpdatedGroup(group, arrays, *table))
         return Update(groups)
 
     def _arrays(self, group: dict[str, Any]) -> list[tuple[Tensor, ...]] | None:
@@ -114,20 +138,58 @@ class OneLaunchAdamW(torch.optim.AdamW):
         if key not in self._tables:
             if len(self._tables) >= MAX_TABLES:
                 del self._tables[next(iter(self._tables))]
-            device, lengths = arrays[0][0].device, [p.numel() for p, *_ in arrays]
-            rows = torch.tensor(key).view(-1, 5)
-            table = torch.cat([rows, torch.tensor(lengths).unsqueeze(1)], dim=1)
-            chunks = torch.tensor(
-                [
-                    (i, start)
-                    for i, length in enumerate(lengths)
-                    for start in range(0, length, CHUNK)
-                ],
-            ).view(-1, 2)
-            aligned = not (rows[:, :4] % 16).any()
-            found = (_send(table, device), _send(chunks, device), bool(aligned))
-            self._tables[key] = found
+            table, chunks, aligned = _addresses(arrays)
+            device = arrays[0][0].device
+            self._tables[key] = _send(table, device), _send(chunks, device), aligned
         return self._tables[key]
+
+
+def _n_chunks(x: Tensor) -> int:
+    return -(-x.numel() // CHUNK)
+
+
+def _addresses(arrays: list[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, bool]:
+    """Addresses and lengths, what each program takes, and if addresses are aligned."""
+    rows = [(*(x.data_ptr() for x in parts), parts[0].numel()) for parts in arrays]
+    table = torch.tensor(rows, dtype=torch.int64)
+    chunks = [
+        (i, CHUNK * chunk)
+        for i, (parameter, *_) in enumerate(arrays)
+        for chunk in range(_n_chunks(parameter))
+    ]
+    aligned = not bool((table[:, :4] % 16).any())
+    return table, torch.tensor(chunks, dtype=torch.int64).view(-1, 2), aligned
+
+
+@dataclass(frozen=True)
+class Room:
+    """Memory for the addresses of a group.
+
+    Parameters
+    ----------
+    addresses : Tensor of shape (n, 6), int64
+    chunks : Tensor of shape (m, 2), int64
+    """
+
+    addresses: Tensor
+    chunks: Tensor
+
+    def table(self, arrays: list[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, bool]:
+        """Take as much of it as some parameters need.
+
+        Parameters
+        ----------
+        arrays : list of tuple of Tensor
+
+        Returns
+        -------
+        addresses : Tensor of shape (n, 6), int64
+        chunks : Tensor of shape (m, 2), int64
+            Neither is written yet.
+        aligned : bool
+        """
+        _, chunks, aligned = _addresses(arrays)
+        return self.addresses[: len(arrays)], self.chunks[: len(chunks)], aligned
 
 
 @dataclass(frozen=True)
@@ -174,7 +236,7 @@ class UpdatedGroup:
 
 @dataclass(frozen=True)
 class Update:
-    """An update whose addresses are on the device, which may be captured.
+    """An update that reads the addresses of what it updates on the device.
 
     Parameters
     ----------
@@ -191,6 +253,13 @@ class Update:
         list of float
         """
         return [rate for group in self.groups for rate in group.rates()]
+
+    def write(self) -> None:
+        """Put the addresses where an update that was captured will look for them."""
+        for group in self.groups:
+            table, chunks, _ = _addresses(group.arrays)
+            group.table.copy_(table)
+            group.chunks.copy_(chunks)
 
     @torch.no_grad()
     def launch(self, rates: Tensor) -> None:

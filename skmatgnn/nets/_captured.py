@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from skmatgnn.nets._adamw import N_RATES, OneLaunchAdamW, Update
 from skmatgnn.nets._dataset import Labels, PackedDataset
-from skmatgnn.nets._step import compute_step, evaluate_step
+from skmatgnn.nets._step import compute_step, evaluate_step, tally
 from skmatgnn.nn._noise import NoiseSource
 from skmatgnn.utils.capacity import Capacity
 
@@ -28,11 +27,11 @@ _capturing = threading.Lock()
 
 
 class CapturedStep:
-    """The step of a batch of one capacity, as a CUDA graph or two.
+    """The step of a batch of one capacity, as a CUDA graph.
 
-    The first makes the batch and computes its loss and, in training, the gradients. The
-    second updates the parameters, where the optimizer can be captured and nothing wants
-    to see the gradients before.
+    It makes the batch and computes its loss and, in training, the gradients, and then
+    updates the parameters, where the optimizer can be captured and nothing wants to see
+    the gradients before.
 
     Parameters
     ----------
@@ -65,30 +64,33 @@ class CapturedStep:
         # rates and rows are sent in one copy
         self._numbers = torch.zeros(n_numbers, dtype=torch.int64, device=packed.device)
         self._n_rates = n_rates
-        self.graphs = [torch.cuda.CUDAGraph()]
+        self._training = training
+        self.graph = torch.cuda.CUDAGraph()
         for module in net.module_.modules():
             if isinstance(module, NoiseSource) and training:
                 generator = module.generator(self._numbers.device)
-                self.graphs[0].register_generator_state(generator)
-        with _capture(self.graphs[0], pool):
+                self.graph.register_generator_state(generator)
+        room = [] if optimizer is None else optimizer.room()
+        self.update: Update | None = None
+        with _capture(self.graph, pool):
             rows = self._numbers[n_rates:]
             inputs, labels = padded_batch(packed, rows, capacity)
-            self.batch = inputs, replace(labels, known=labels.n_known())
+            self.batch = inputs, labels
             step = (compute_step if training else evaluate_step)(net, self.batch)
-        self.step = {name: value.detach() for name, value in step.items()}
-        parameters = net.module_.parameters() if training else []
+            self.step = {name: value.detach() for name, value in step.items()}
+            if net.ranks_ is None or not training:  # else the loss is not final
+                self.step["tally"] = tally(step["loss"], labels)
+            if optimizer is not None:
+                self.update = optimizer.prepare(room)
+            if self.update is not None:
+                n_used = N_RATES * len(self.update.groups)
+                self.update.launch(self._numbers[:n_used].view(torch.float64))
+        parameters = list(net.module_.parameters()) if training else []
         self._gradients = [(p, p.grad) for p in parameters if p.grad is not None]
-        self.update = None if optimizer is None else optimizer.prepare()
         if self.update is not None:
-            self._capture_update(self.update, pool)
-
-    def _capture_update(self, update: Update, pool: Any) -> None:
-        rates = self._numbers[: N_RATES * len(update.groups)].view(torch.float64)
-        self.graphs.append(torch.cuda.CUDAGraph())
-        with _capture(self.graphs[1], pool):
-            update.launch(rates)
-        for parameter, _ in self._gradients:
-            parameter.grad = None
+            self.update.write()
+            for parameter in parameters:
+                parameter.grad = None
 
     def run(self, rows: np.ndarray) -> dict[str, Tensor]:
         """Compute the step of a batch.
@@ -100,15 +102,17 @@ class CapturedStep:
         Returns
         -------
         dict of str to Tensor
-            ``loss`` and ``y_pred``.
+            ``loss``, ``y_pred`` and, where all is known, ``tally``; those of training
+            are valid until the next run.
         """
         self._send(rows)
-        for graph in self.graphs:
-            graph.replay()
+        self.graph.replay()
+        if not self._training:
+            return {name: value.clone() for name, value in self.step.items()}
         if self.update is None:
             for parameter, gradient in self._gradients:
                 parameter.grad = gradient
-        return {name: value.clone() for name, value in self.step.items()}
+        return dict(self.step)
 
     def _send(self, rows: np.ndarray) -> None:
         # pinned, so that nobody waits; torch keeps it until it was read

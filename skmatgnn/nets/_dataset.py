@@ -37,13 +37,10 @@ class Labels:
     target : Tensor of shape (n, t) or None
         NaN where unknown; class indices for a classifier.
     weight : Tensor of shape (n,) or None
-    known : Tensor of shape (), int64, optional
-        How many targets are known, where it was counted.
     """
 
     target: Tensor | Any  # None only where nothing is trained or scored
     weight: Tensor | None
-    known: Tensor | None = None
 
     def n_known(self) -> Tensor:
         """Count the known targets, over which a loss is a mean.
@@ -52,7 +49,7 @@ class Labels:
         -------
         Tensor of shape (), int64
         """
-        return self.target.isfinite().sum() if self.known is None else self.known
+        return self.target.isfinite().sum()
 
 
 Batch = tuple[Any, Labels]

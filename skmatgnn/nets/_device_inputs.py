@@ -141,6 +141,7 @@ class DeviceTokens:
     ) -> None:
         self._start, self._count = row_ptr[:-1], np.diff(row_ptr)
         self._widest = int(self._count.max(initial=1))
+        self._mean_count = float(self._count.mean()) if len(self._count) else 0.0
         self._start_there = torch.tensor(self._start, device=device)
         self._count_there = torch.tensor(self._count, device=device)
         self._numbers = torch.tensor(atomic_numbers, dtype=torch.int64, device=device)
@@ -183,7 +184,7 @@ class DeviceTokens:
         -------
         Capacity
         """
-        usual = {"tokens": float(self._count.mean()) * len(rows)}
+        usual = {"tokens": self._mean_count * len(rows)}
         needed = {"tokens": int(self._count[rows].sum())}
         return Capacity.fitting(len(rows), needed, usual)
 

@@ -26,7 +26,7 @@ from skmatgnn.nets._replay import (
     own_stream,
 )
 from skmatgnn.nets._seeding import initialize_weights
-from skmatgnn.nets._step import compute_step, evaluate_step
+from skmatgnn.nets._step import compute_step, evaluate_step, tally
 from skmatgnn.nets._stops import (
     has_diverged,
     locate,
@@ -471,21 +471,20 @@ class GraphNet(NeuralNet):
         """
         if iterator is None:
             return
-        total: Tensor | float = 0.0
-        n_values: Tensor | int = 0
-        losses = []
+        tallies = []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            known = batch[1].n_known()
-            losses.append(step["loss"].detach() * known)
-            total, n_values = total + losses[-1], n_values + known
+            if "tally" in step:  # of the next batch, too
+                tallies.append(step.pop("tally").clone())
+            else:
+                tallies.append(tally(step["loss"], batch[1]))
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        loss, known = over_ranks(self, total, n_values)
+        loss, known = over_ranks(self, *torch.stack(tallies).sum(0))
         mean = float(loss) / max(int(known), 1)
         self.history.record(f"{prefix}_loss", mean)
         if training and not np.isfinite(mean):
-            self.bad_step_ = locate(losses, iterator)
+            self.bad_step_ = locate([counted[0] for counted in tallies], iterator)
         self.history.record(f"{prefix}_batch_count", len(iterator))
 
     def apply(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-__all__ = ["compute_step", "evaluate_step"]
+if TYPE_CHECKING:
+    from skmatgnn.nets._dataset import Labels
+
+__all__ = ["compute_step", "evaluate_step", "tally"]
 
 
 def compute_step(net: Any, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -59,3 +63,21 @@ def evaluate_step(net: Any, batch: Any, **fit_params: Any) -> dict[str, Any]:
         y_pred = net.infer(inputs, **fit_params)[: len(labels.target)]
         loss = net.get_loss(y_pred, labels, X=inputs, training=False)
     return {"loss": loss, "y_pred": y_pred}
+
+
+def tally(loss: Tensor, labels: Labels) -> Tensor:
+    """Count the known targets of a batch, and sum what each adds to the loss.
+
+    Parameters
+    ----------
+    loss : Tensor of shape ()
+        Their mean.
+    labels : Labels
+
+    Returns
+    -------
+    Tensor of shape (2,), float64
+        Sum, and number.
+    """
+    known = labels.n_known().double()
+    return torch.stack([loss.detach().double() * known, known])

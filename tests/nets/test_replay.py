@@ -245,7 +245,8 @@ def test_replay__first_epochs__equal_those_run_eagerly(model, updates, monkeypat
             made.append((options["training"], self.update is not None))
 
     monkeypatch.setattr(_replay, "CapturedStep", Counted)
-    model.set_params(max_epochs=8, batch_size=8, random_state=0, early_stopping=True)
+    model.set_params(max_epochs=8, batch_size=8, random_state=0)
+    model.set_params(early_stopping=True, validation_fraction=0.5)
     if isinstance(model, ALIGNNRegressor):
         model.set_params(hidden_dim=32)
     replayed = model.fit(X, y)
