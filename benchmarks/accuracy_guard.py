@@ -20,8 +20,9 @@ fifty with five: more seeds settle a doubt, as fits are kept. Beside it stands t
 difference between fits of the same seed, and its standard error. --against names
 another path as the reference.
 
-The tasks of WIDE, which have to be asked for, are networks wide enough for products in
-bfloat16 on the CPU, on the first rows of the training set and for few epochs.
+The tasks of WIDE have to be asked for: networks wide enough for products in bfloat16 on
+the CPU, on the first rows of the training set and for few epochs, and one that takes
+all angles.
 
 Every finished fit is a line of --out: the same command goes on where a run was stopped,
 or ended by --time-limit. Results of several devices are judged apart. --quick takes
@@ -78,6 +79,15 @@ PATHS = {
         {"SKMATGNN_KERNELS": "reference", "SKMATGNN_CUDA_GRAPHS": "0"},
         {"precision": "tf32"},
     ),
+    # angles not rounded to a grid before they are embedded
+    "exact_angles": Route(
+        {
+            "SKMATGNN_KERNELS": "auto",
+            "SKMATGNN_CUDA_GRAPHS": "1",
+            "SKMATGNN_ANGLE_STEPS": "0",
+        },
+        {"precision": "bfloat16"},
+    ),
     "bfloat16": Route(
         {"SKMATGNN_KERNELS": "auto", "SKMATGNN_CUDA_GRAPHS": "1"},
         {"precision": "bfloat16"},
@@ -99,6 +109,11 @@ TASKS = {
 SMALL = {"three_body_cutoff": 3.5, "max_epochs": 25}
 # data and estimator, training rows, parameters
 WIDE = {
+    "angles/alignn-64": (
+        "phonons/ALIGNNRegressor",
+        10**6,
+        {"three_body_cutoff": None},
+    ),
     "wide/alignn-128": (
         "phonons/ALIGNNRegressor",
         400,

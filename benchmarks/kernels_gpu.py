@@ -2,13 +2,13 @@
 
     python benchmarks/kernels_gpu.py [--size 64x30] [--precisions float32 bfloat16]
         [--json FILE]
-    python benchmarks/kernels_gpu.py --trials [--size 64x30]
+    python benchmarks/kernels_gpu.py --table [--size 64x30]
 
 The line graph of crystals with 12 neighbours an atom, width 256. For each kernel and
 tile: median milliseconds, and the fraction of a large copy's bandwidth at which it
 moves the bytes that it has to; the kernels of the backward pass all run, while the
 tile of one is varied. Results of every tile are compared with the first's. With
---trials instead: what else SKMATGNN_TRIALS turns on, at several tiles, beside torch.
+--table instead: sums over the angles that read the same row of their table.
 """
 
 from __future__ import annotations
@@ -31,24 +31,12 @@ from step_gpu import (
 )
 
 from skmatgnn.nn.ops import kernels
-from skmatgnn.nn.ops._trials import TRIALS
+from skmatgnn.nn.ops._choice import ANGLE_STEPS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EDGES, PER_WARP = (1, 2, 4, 8), (256, 512, 1024)
 OPTIONS = ((), (("maxnreg", 128),))
 WARPS = (1056, 2112, 4224)
-PRODUCTS = (  # rows, columns, warps and stages
-    (128, 128, 8, 3),
-    (128, 128, 8, 2),
-    (128, 128, 4, 3),
-    (128, 256, 8, 3),
-    (64, 256, 8, 3),
-    (64, 256, 4, 2),
-    (64, 128, 4, 3),
-    (64, 128, 4, 4),
-    (128, 64, 4, 4),
-    (64, 64, 4, 4),
-)
 KERNELS = ("forward", "node", "sender", "receiver")
 
 
@@ -121,63 +109,12 @@ def time_kernel(kernel, call, floor, launch):
     return rows
 
 
-def product_rows(batch, bandwidth):
-    """Products added to a residual: of edges, of nodes, and of atoms in float32."""
-    from skmatgnn.nn.ops import _through as through
-
-    low, generator = torch.bfloat16, torch.Generator("cuda").manual_seed(0)
-
-    def rows(n, width, kind=low):
-        return torch.randn(n, width, device="cuda", generator=generator).to(kind)
-
-    sizes = (
-        ("edges", batch.triplets.n_edges, WIDTH, low),
-        ("nodes", batch.edges.n_edges, 4 * WIDTH, low),
-        ("atoms", len(batch.atomic_numbers), 4 * WIDTH, torch.float32),
-    )
-    cases = {
-        name: (rows(n, WIDTH, kind), rows(n, depth), rows(depth, WIDTH) / depth**0.5)
-        for name, n, depth, kind in sizes
-    }
-    for name, (residual, grad, weight) in cases.items():
-        expected = residual.double() + grad.double() @ weight.double()
-        moved = 2 * residual.nbytes + grad.nbytes
-        ways = {"torch": lambda a=residual, b=grad, w=weight: by_torch(a, b, w)}
-        if residual.dtype == low:
-            scratch = residual.clone()
-            ways["in place"] = lambda a=scratch, b=grad, w=weight: a.addmm_(b, w)
-        for rows_, cols, warps, stages in PRODUCTS:
-            tile = through.ProductTile(rows_, cols, 64, warps, stages)
-            ways[str(tile)] = lambda t=tile, c=cases[name]: by_kernel(through, t, c)
-        for way, call in ways.items():
-            error = float((call().double() - expected).norm() / expected.norm())
-            seconds = median_seconds(call, 10)
-            yield {
-                "kernel": f"product of {name}",
-                "way": way,
-                "ms": 1e3 * seconds,
-                "fraction": moved / seconds / bandwidth,
-                "error": error,
-            }
-
-
-def by_torch(residual, grad, weight):
-    if residual.dtype != grad.dtype:
-        return residual + grad @ weight
-    return torch.addmm(residual, grad, weight)
-
-
-def by_kernel(through, tile, case):
-    through.TILE = through.TILE_OF_FEW = tile
-    return through.add_product(*case)
-
-
 def table_rows(batch, bandwidth):
     """Sums over the edges that read the same row of a table."""
     from skmatgnn.nn._inputs import bond_cosines
     from skmatgnn.nn.ops import _table as table
 
-    cosines, n = bond_cosines(batch.displacement, batch.triplets), TRIALS["table"]
+    cosines, n = bond_cosines(batch.displacement, batch.triplets), ANGLE_STEPS
     index = table.nearest(cosines, -1.0, 1.0, n)[1]
     pair = tuple(torch.randn(len(index), WIDTH, device="cuda").bfloat16() for _ in "ab")
     expected = [
@@ -203,15 +140,15 @@ def table_rows(batch, bandwidth):
         }
 
 
-def run_trials(n_crystals, n_atoms):
+def run_table(n_crystals, n_atoms):
     batch, bandwidth = make_batch(n_crystals, n_atoms, "cuda"), copy_bandwidth()
     print(f"{torch.cuda.get_device_name()}, copy {bandwidth / 1e12:.2f} TB/s")
     report = []
     with kernels("triton"), torch.no_grad():
-        for row in (*product_rows(batch, bandwidth), *table_rows(batch, bandwidth)):
+        for row in table_rows(batch, bandwidth):
             report.append(row)
             print(
-                f"{row['kernel']:30} {row['way']:75} {row['ms']:.4f} ms, "
+                f"{row['kernel']:30} {row['way']:40} {row['ms']:.4f} ms, "
                 f"{row['fraction']:.2f} of the copy, off by {row['error']:.1e}",
                 flush=True,
             )
@@ -223,15 +160,15 @@ def main():
     parser.add_argument("--size", default="64x30")
     parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=[*DTYPES])
     parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--trials", action="store_true")
+    parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     n_crystals, n_atoms = map(int, options.size.split("x"))
     if n_atoms not in SUPERCELLS:
         parser.error(f"crystals have {' or '.join(map(str, SUPERCELLS))} atoms")
     if not torch.cuda.is_available():
         sys.exit("kernels_gpu.py needs a CUDA device; torch sees none.")
-    if options.trials:
-        report = run_trials(n_crystals, n_atoms)
+    if options.table:
+        report = run_table(n_crystals, n_atoms)
         if options.json:
             Path(options.json).write_text(json.dumps(report, indent=2))
         return

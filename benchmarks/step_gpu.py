@@ -2,20 +2,15 @@
 
     python benchmarks/step_gpu.py [--json FILE] [--sizes 64x30 ...] [--profile]
         [--precisions float32 tf32 bfloat16] [--paths plain fused] [--peer FOLDER]
-    python benchmarks/step_gpu.py --trials none adamw residual table all
 
 A step is forward, backward and AdamW of 4+4 layers of width 256, with layer norm, on
 so many crystals of so many atoms; every atom has 12 neighbours and all angles are
 taken. It is timed in plain torch and in fused kernels, as it comes ("eager") and as
-training runs it ("replayed": forward and backward are a CUDA graph). "layer" is one
-update of bonds and angles, forward and backward, with the fraction of the bandwidth of
-a large copy at which it moves the bytes that the fused path reads and writes (the
-plain one moves more). Medians of CUDA events; memory is the allocator's peak beyond
-the model and the batch.
-
-With --trials, replayed steps of the fused path in bfloat16 are timed with each setting
-of SKMATGNN_TRIALS in turn, in several rounds, and the gradients of each are compared
-with the first setting's: what is replayed, what follows it, and both.
+training runs it ("replayed": a CUDA graph, also of the update where our kernel does
+it). "layer" is one update of bonds and angles, forward and backward, with the fraction
+of the bandwidth of a large copy at which it moves the bytes that the fused path reads
+and writes (the plain one moves more). Medians of CUDA events; memory is the
+allocator's peak beyond the model and the batch.
 
 The peer is the pure-torch model of the alignn package in FOLDER (with its
 dependencies), eager, on the same graphs, in float32, tf32 and bfloat16.
@@ -43,7 +38,6 @@ from skmatgnn.nets._precision import numerics
 from skmatgnn.nn import ALIGNN
 from skmatgnn.nn.layers import EdgeGatedConv
 from skmatgnn.nn.ops import kernels
-from skmatgnn.nn.ops._trials import VARIABLE
 
 DEVICE = "cuda"
 NEIGHBORS = 12
@@ -110,45 +104,50 @@ def median_seconds(function, repeats):
     return statistics.median(seconds)
 
 
-def replayed(function):
-    """Capture a step in a CUDA graph."""
+def replayed(function, optimizer):
+    """Capture a step, with the update of the weights, in a CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):
             function()
     torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
+    graph, ready = torch.cuda.CUDAGraph(), optimizer and optimizer.prepare()
+    if ready is None:  # torch's own kernels update
+        with torch.cuda.graph(graph):
+            function()
+        return lambda: (graph.replay(), optimizer and optimizer.step())
+    room = optimizer.room()
+    rates = torch.tensor(ready.rates(), dtype=torch.float64, device=DEVICE)
     with torch.cuda.graph(graph):
         function()
+        update = optimizer.prepare(room)
+        update.launch(rates)
+    update.write()
     return graph.replay
 
 
-def time_both_ways(function, finish, repeats):
-    """Time a computation that may be replayed, and what follows it eagerly."""
+def time_both_ways(function, optimizer, repeats):
+    """Time a step as it comes, and replayed."""
 
-    def both():
+    def eager():
         function()
-        finish()
+        if optimizer:
+            optimizer.step()
 
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    found = {"eager_seconds": median_seconds(both, repeats)}
+    found = {"eager_seconds": median_seconds(eager, repeats)}
     found["peak_mb"] = (torch.cuda.max_memory_allocated() - before) / 2**20
     try:
-        replay = replayed(function)
-        found["graph_seconds"] = median_seconds(lambda: (replay(), finish()), repeats)
+        found["graph_seconds"] = median_seconds(replayed(function, optimizer), repeats)
     except RuntimeError as error:
         found["graph_error"] = str(error).splitlines()[0]
     return found
 
 
 def make_step(batch, precision):
-    return build_step(batch, precision)[1:]
-
-
-def build_step(batch, precision):
     torch.manual_seed(0)
     model = ALIGNN(torch.randn(101, 92), **SIZES["paper"][0]).to(DEVICE).train()
     optimizer = OneLaunchAdamW(model.parameters(), lr=1e-4, fused=True)
@@ -159,7 +158,7 @@ def build_step(batch, precision):
             loss = model(batch).abs().mean()
             loss.backward()
 
-    return model, compute, optimizer.step
+    return compute, optimizer
 
 
 def make_layer(batch, precision):
@@ -183,7 +182,7 @@ def make_layer(batch, precision):
             pairs = zip(outputs, grads, strict=True)
             torch.autograd.backward(outputs, [g.to(o.dtype) for o, g in pairs])
 
-    return layer, lambda: None
+    return layer, None
 
 
 def layer_bytes(batch, precision):
@@ -272,8 +271,8 @@ def run(size, precision, options, bandwidth):
     for path in options.paths:
         with kernels(PATHS[path]):
             for what, make in (("step", make_step), ("layer", make_layer)):
-                functions = make(batch, precision)
-                found = time_both_ways(*functions, options.repeats)
+                function, optimizer = make(batch, precision)
+                found = time_both_ways(function, optimizer, options.repeats)
                 if what == "layer":
                     best = found.get("graph_seconds", found["eager_seconds"])
                     moved = found["bytes"] = layer_bytes(batch, precision)
@@ -281,62 +280,10 @@ def run(size, precision, options, bandwidth):
                 row[f"{path} {what}"] = found
                 show(f"{size} {precision} {path} {what}", found)
                 if options.profile:
-                    profile(lambda both=functions: [part() for part in both])
+                    profile(function)
     if set(options.paths) == set(PATHS):
         compare_paths(row)
     return row
-
-
-def capture_trial(batch, name):
-    """A replayed step with a setting of the trials, its gradients and its updates."""
-    os.environ[VARIABLE] = "" if name == "none" else name
-    model, compute, update = build_step(batch, "bfloat16")
-    compute()
-    used = [p for p in model.parameters() if p.grad is not None]
-    found = [torch.cat([p.grad.flatten() for p in used])]
-    before = torch.cat([p.detach().flatten() for p in model.parameters()])
-    for _ in range(3):  # with the same gradients
-        update()
-    after = torch.cat([p.detach().flatten() for p in model.parameters()])
-    found.append(after - before)
-    compute()
-    replay = replayed(compute)
-    return {
-        "step": lambda: (replay(), update()),
-        "replay": replay,
-        "update": update,
-    }, found
-
-
-def compare_trials(options):
-    rows = []
-    for size in options.sizes:
-        batch = make_batch(*map(int, size.split("x")), DEVICE)
-        with kernels("triton"):
-            captured = {name: capture_trial(batch, name) for name in options.trials}
-            seconds = {}
-            for _ in range(3):
-                for name, (parts, _) in captured.items():
-                    for part, function in parts.items():
-                        found = median_seconds(function, options.repeats)
-                        seconds.setdefault((name, part), []).append(found)
-        expected = captured[options.trials[0]][1]
-        for name, (parts, found) in captured.items():
-            errors = [
-                float((a - b).norm() / b.norm())
-                for a, b in zip(found, expected, strict=True)
-            ]
-            row = {"size": size, "trials": name}
-            row |= {"gradients": errors[0], "updates": errors[1]}
-            row |= {part: statistics.median(seconds[name, part]) for part in parts}
-            rows.append(row)
-            print(
-                f"{size} {name:24}",
-                *(f"{part} {1e3 * row[part]:.3f} ms" for part in parts),
-                f"gradients off by {errors[0]:.1e}, three updates by {errors[1]:.1e}",
-                flush=True,
-            )
-    return rows
 
 
 def main():
@@ -349,7 +296,6 @@ def main():
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=[*PATHS])
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--profile", action="store_true")
-    parser.add_argument("--trials", nargs="+", metavar="NAMES")
     parser.add_argument("--peer", metavar="FOLDER")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
@@ -357,11 +303,6 @@ def main():
         parser.error("--peer needs --paths fused")
     if not torch.cuda.is_available():
         sys.exit("step_gpu.py needs a CUDA device; torch sees none.")
-    if options.trials:
-        rows = compare_trials(options)
-        if options.json:
-            Path(options.json).write_text(json.dumps(rows, indent=2))
-        return
     bandwidth = copy_bandwidth()
     device = torch.cuda.get_device_name()
     print(f"{device}, torch {torch.__version__}, copy {bandwidth / 1e12:.2f} TB/s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ __all__ = [
 VARIABLE = "SKMATGNN_CUDA_GRAPHS"
 MIN_STEPS = 30  # of a run; capturing costs as much as a few steps
 MAX_GRAPHS = 16  # each keeps its outputs and gradients
+
+_streams = threading.local()
 
 
 def can_replay(net: GraphNet, n_steps: int) -> bool:
@@ -77,9 +80,18 @@ def _talks(module: nn.Module) -> bool:
     return isinstance(module, BatchNorm) and module.all_sum is not None
 
 
+def _stream_of_thread(device: torch.device) -> torch.cuda.Stream:
+    kept: dict[Any, torch.cuda.Stream] = _streams.__dict__
+    if device not in kept:
+        kept[device] = torch.cuda.Stream(device)
+    return kept[device]
+
+
 @contextmanager
 def own_stream(device: str) -> Iterator[None]:
-    """Compute on a stream of its own, beside those of other threads.
+    """Compute on the stream of this thread, beside those of other threads.
+
+    A thread keeps its stream, as torch keeps memory for the matrix products of each.
 
     Parameters
     ----------
@@ -93,7 +105,8 @@ def own_stream(device: str) -> Iterator[None]:
         yield
         return
     with torch.cuda.device(device):
-        outer, stream = torch.cuda.current_stream(), torch.cuda.Stream()
+        outer = torch.cuda.current_stream()
+        stream = _stream_of_thread(outer.device)
         stream.wait_stream(outer)
         try:
             with torch.cuda.stream(stream):

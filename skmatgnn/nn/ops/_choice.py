@@ -18,6 +18,7 @@ from torch.torch_version import TorchVersion
 from skmatgnn.utils._compiled import compiled_module
 
 __all__ = [
+    "angle_steps",
     "block_kernels",
     "full_products",
     "half_products_pay",
@@ -31,6 +32,8 @@ __all__ = [
 
 CHOICES = ("auto", "blocked", "reference", "triton", "dgl")
 VARIABLE = "SKMATGNN_KERNELS"
+STEPS_VARIABLE = "SKMATGNN_ANGLE_STEPS"
+ANGLE_STEPS = 4096  # bfloat16 has 256 between a number and its double
 DTYPES = (torch.float32, torch.bfloat16)
 BLOCK_DTYPES = (torch.float32, torch.float64)
 DEFAULT = "auto"
@@ -224,7 +227,20 @@ def way_of_computing() -> str:
     -------
     str
     """
-    return f"{_chosen()}, {'numba' if find_spec('numba') else 'torch'}"
+    rest = "" if angle_steps() == ANGLE_STEPS else f", {angle_steps()} angles"
+    return f"{_chosen()}, {'numba' if find_spec('numba') else 'torch'}{rest}"
+
+
+def angle_steps() -> int:
+    """Look up to how many steps cosines are rounded in bfloat16 on the GPU.
+
+    Returns
+    -------
+    int
+        0 where they are not, as where the environment variable
+        ``SKMATGNN_ANGLE_STEPS`` says so.
+    """
+    return int(os.environ.get(STEPS_VARIABLE) or ANGLE_STEPS)
 
 
 def use_dgl() -> bool:

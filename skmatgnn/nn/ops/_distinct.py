@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skmatgnn.nn.ops._choice import block_kernels, use_kernels
-from skmatgnn.nn.ops._trials import trial
+from skmatgnn.nn.ops._choice import angle_steps, block_kernels, use_kernels
 
 __all__ = ["distinct_rows", "nearest_rows"]
 
@@ -34,7 +33,7 @@ def distinct_rows(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_rows(x: Tensor, start: float, stop: float) -> tuple[Tensor, Tensor | None]:
-    """Round numbers to a fine grid, if that is tried and many are on each value.
+    """Round numbers to a fine grid, where many are on each value of it.
 
     What follows from the number alone is then computed once for each value of the grid.
     Only where autocast rounds what follows to bfloat16 anyway, to fewer digits.
@@ -52,7 +51,7 @@ def nearest_rows(x: Tensor, start: float, stop: float) -> tuple[Tensor, Tensor |
     index : Tensor of shape (n,) or None
         ``x`` is about ``values[index]``; None where they are not rounded.
     """
-    n, kind = trial("table"), x.device.type
+    n, kind = angle_steps(), x.device.type
     if not n or len(x) < MIN_ROWS * n or not torch.is_autocast_enabled(kind):
         return x, None
     if torch.get_autocast_dtype(kind) != torch.bfloat16 or not use_kernels(x, 1):

@@ -91,7 +91,9 @@ def edge_gated_update(
     edge_messages : bool
         Whether the logits are added to the messages.
     packed : tuple of 4 Tensor, optional
-        The maps' weights as :func:`pack_maps` copied them just before.
+        The maps' weights as :func:`pack_maps` copied them just before. Only where what
+        comes out goes to other convolutions or is read once: gradients that these gave
+        are overwritten.
     index : Tensor of shape (n_edges,) or None, default=None
         Row of ``edges`` that each edge reads, where many are alike. Edge features that
         are not updated are returned as they came.

@@ -15,9 +15,9 @@ from skmatgnn.nn.ops._triton_table import join_kernel, share_kernel
 __all__ = ["nearest", "sums_by_row"]
 
 # constants, since sums depend on them in the last digits
-SHARE = 64  # edges a program
-TILE = 1024  # numbers that a warp holds of them at once
-JOINED = 16  # parts that are joined at once
+SHARE = 128  # edges a program
+TILE = 512  # numbers that a warp holds of them at once
+JOINED = 8  # parts that are joined at once
 MAX_SHORT = torch.iinfo(torch.int16).max
 
 

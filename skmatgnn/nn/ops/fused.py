@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from skmatgnn.nn.ops._adjacency import Adjacency
 from skmatgnn.nn.ops._norm_silu import is_layer_norm, normalise
 from skmatgnn.nn.ops._table import sums_by_row
-from skmatgnn.nn.ops._through import add_product
-from skmatgnn.nn.ops._trials import trial
 from skmatgnn.nn.ops._triton_launch import Plan, run_backward, run_forward
 
 __all__ = ["fused_update", "outer_sum", "pack_maps", "stored_dtype"]
+
+GIVEN_AWAY = "_skmatgnn_given_away"
 
 # torch 2.8 and later can multiply bfloat16 to float32
 MIXED_PRODUCTS = "dtype" in torch.ops.aten.mm.overloads()
@@ -54,7 +54,8 @@ def fused_update(
     eps : float
     edge_messages : bool
     packed : tuple of 4 Tensor, optional
-        Of :func:`pack_maps`, if it was called for all convolutions of a network.
+        Of :func:`pack_maps`, if it was called for all convolutions of a network, in
+        which gradients of their outputs may then be overwritten.
     index : Tensor of shape (n_edges,), optional
         Row of ``edges`` that each edge reads, where many are alike.
 
@@ -167,6 +168,8 @@ class _EdgeGated(Function):
         if plan.index is not None and (needs[2] or by_edges):
             rows = (grad_mapped, around)
             grad_mapped, around = sums_by_row(plan.index, len(edges), rows)
+            _give_away(around)
+        private = plan.packed is not None
         by_node: tuple[Tensor | None, ...] = (None, None)
         by_edge, dtype = None, ctx.weight_dtype
         if needs[0] or needs[1]:
@@ -176,8 +179,8 @@ class _EdgeGated(Function):
         by_maps = (*by_node, by_edge, *(x.to(dtype) for x in by_bias), *grad_affine)
         return (
             None,
-            _through(grad_both, node_weight, residual) if by_nodes else None,
-            _through(grad_mapped, edge_weight, around) if by_edges else None,
+            _through(grad_both, node_weight, residual, private) if by_nodes else None,
+            _through(grad_mapped, edge_weight, around, private) if by_edges else None,
             *(x if needed else None for x, needed in zip(by_maps, needs, strict=True)),
         )
 
@@ -236,12 +239,29 @@ def pack_maps(
     return found
 
 
-def _through(grad: Tensor, weight: Tensor, residual: Tensor | None) -> Tensor:
-    """Gradient by the input of a linear map, with what came around it."""
+def _through(
+    grad: Tensor, weight: Tensor, residual: Tensor | None, private: bool
+) -> Tensor:
+    """Gradient by the input of a linear map, with what came around it.
+
+    In a network that keeps outputs of convolutions to itself, the sum takes the place
+    of what came around, if that is of another convolution and so read by no one else.
+    """
+    overwrite = private and getattr(residual, GIVEN_AWAY, False)
     if residual is None:
-        return grad @ weight
-    if grad.dtype == torch.bfloat16 and trial("residual"):
-        return add_product(residual, grad, weight)
-    if residual.dtype != grad.dtype:
-        return residual + grad @ weight
-    return torch.addmm(residual, grad, weight)
+        found = grad @ weight
+    elif residual.dtype != grad.dtype:
+        product = grad @ weight
+        found = residual.add_(product) if overwrite else residual + product
+    elif overwrite:
+        found = residual.addmm_(grad, weight)
+    else:
+        found = torch.addmm(residual, grad, weight)
+    _give_away(found)
+    return found
+
+
+def _give_away(grad: Tensor | None) -> None:
+    """Mark a gradient that is not read again here; it is passed on with its mark."""
+    if grad is not None:
+        setattr(grad, GIVEN_AWAY, True)

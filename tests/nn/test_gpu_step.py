@@ -1,4 +1,4 @@
-"""What may become the faster way on the GPU, against float64.
+"""Tables of angles and the update of the weights on the GPU, against float64.
 
 Where there is no CUDA device, the tests run in a process of their own, in which
 Triton interprets the kernels: that has to be decided before Triton is imported.
@@ -19,7 +19,12 @@ import torch
 from skmatgnn.graphs import DeviceGraphs
 from skmatgnn.nets._adamw import OneLaunchAdamW
 from skmatgnn.nn.ops import _distinct, kernels
-from skmatgnn.nn.ops._trials import VARIABLE, trial
+from skmatgnn.nn.ops._choice import (
+    ANGLE_STEPS,
+    STEPS_VARIABLE,
+    angle_steps,
+    way_of_computing,
+)
 from skmatgnn.utils.capacity import Capacity
 from tests.nn.test_fused_ops import (
     TOLERANCE,
@@ -41,7 +46,7 @@ kernel_test = pytest.mark.skipif(
 
 @pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
 @pytest.mark.skipif(INTERPRETED, reason="this is the process that interprets")
-def test_trials__interpreted_in_a_process_of_their_own__pass_the_tests_below():
+def test_kernels__interpreted_in_a_process_of_their_own__pass_the_tests_below():
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     plugins = ["-p", "no:randomly", "-p", "no:benchmark"]
@@ -56,35 +61,14 @@ def test_trials__interpreted_in_a_process_of_their_own__pass_the_tests_below():
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
 
 
-def test_trial__variable__turns_on_what_it_names(monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert not trial("adamw")
-    monkeypatch.setenv(VARIABLE, "adamw, table=7")
-    assert [trial(name) for name in ("adamw", "table", "residual")] == [1, 7, 0]
-    monkeypatch.setenv(VARIABLE, "all")
-    assert trial("residual")
-    assert trial("table") == 8192
-
-
-@kernel_test
-@pytest.mark.parametrize("few", [0, 10**9])
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(
-    ("n", "depth", "dim"), [(140, 64, 256), (70, 28, 7), (1, 16, 16), (0, 4, 4)]
-)
-def test_add_product__rows__equal_float64(n, depth, dim, dtype, few, monkeypatch):
-    from skmatgnn.nn.ops import _through
-
-    monkeypatch.setattr(_through, "FEW", few)
-    generator = torch.Generator().manual_seed(0)
-    shapes = ((n, dim), (n, depth), (depth, dim))
-    rows = [torch.randn(shape, generator=generator).bfloat16() for shape in shapes]
-    residual, grad, weight = (x.to(DEVICE) for x in rows)
-    found = _through.add_product(residual.to(dtype), grad, weight)
-    assert found.dtype == dtype
-    expected = residual.double() + grad.double() @ weight.double()
-    error = (found.double() - expected).norm()
-    assert error <= TOLERANCE[dtype] * expected.norm()
+def test_angle_steps__variable__sets_them(monkeypatch):
+    monkeypatch.delenv(STEPS_VARIABLE, raising=False)
+    usual, way = angle_steps(), way_of_computing()
+    assert usual == ANGLE_STEPS
+    for text, number in (("0", 0), ("700", 700), ("", usual)):
+        monkeypatch.setenv(STEPS_VARIABLE, text)
+        assert angle_steps() == number
+        assert (way_of_computing() == way) == (number == usual)
 
 
 @kernel_test
@@ -164,7 +148,9 @@ def test_fused__edges_read_rows_of_a_table__equals_float64(
 
 
 @kernel_test
-def test_trials__padded_alignn_in_bfloat16__equals_float64_to_its_digits(monkeypatch):
+def test_alignn__padded_in_bfloat16_with_a_table_of_angles__equals_float64(
+    monkeypatch,
+):
     monkeypatch.setattr(_distinct, "MIN_ROWS", 0)
     tables = []
     nearest_rows = _distinct.nearest_rows
@@ -178,7 +164,7 @@ def test_trials__padded_alignn_in_bfloat16__equals_float64_to_its_digits(monkeyp
     found = {}
     for choice, dtype in (("reference", torch.float64), ("triton", torch.float32)):
         low = choice == "triton"
-        monkeypatch.setenv(VARIABLE, "residual,table=40" if low else "")
+        monkeypatch.setenv(STEPS_VARIABLE, "40" if low else "0")
         model = make_alignn(DEVICE, dtype, n_alignn_layers=2, n_gcn_layers=1)
         packed = DeviceGraphs(graphs, DEVICE, dtype=dtype)
         batch = packed.take(rows.numpy())
