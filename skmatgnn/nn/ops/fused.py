@@ -67,7 +67,7 @@ def fused_update(
         edge_norm is None or is_layer_norm(edge_norm)
     )
     if index is not None and not inside and edge_norm is not None:
-        edges, index = edges.index_select(0, index), None
+        edges, index = _Rows.apply(edges, index), None
     plan = Plan(
         graph,
         eps,
@@ -112,6 +112,20 @@ def stored_dtype(x: Tensor) -> torch.dtype:
     if torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
     return x.dtype
+
+
+class _Rows(Function):
+    """Rows of a table, whose gradient is the same in every run."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
+        ctx.index, ctx.n_rows = index, len(table)
+        return table.index_select(0, index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return sums_by_row(ctx.index, ctx.n_rows, (grad, None))[0], None
 
 
 class _EdgeGated(Function):
