@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,23 +15,14 @@ from torch import Tensor
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.nets._dataset import DeviceDataset, GraphIterator, Labels
 from skmatgnn.nets._fine_tuning import FineTuning, freeze_blocks, rate_factors
+from skmatgnn.nets._loop import run_epochs
 from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._precision import module_dtype, numerics
 from skmatgnn.nets._ranks import Ranks, is_first, iterator_class, over_ranks, together
-from skmatgnn.nets._replay import (
-    ReplayedBatch,
-    ReplayIterator,
-    can_replay,
-    own_stream,
-)
+from skmatgnn.nets._replay import ReplayedBatch, ReplayIterator, own_stream
 from skmatgnn.nets._seeding import initialize_weights
 from skmatgnn.nets._step import compute_step, evaluate_step, tally
-from skmatgnn.nets._stops import (
-    has_diverged,
-    locate,
-    raised_by_skorch,
-    report_interrupt,
-)
+from skmatgnn.nets._stops import locate, report_interrupt
 from skmatgnn.nn._blocks import Block
 
 if TYPE_CHECKING:
@@ -377,7 +367,7 @@ class GraphNet(NeuralNet):
         n_before = len(self.history) - self.n_recalled_
         try:
             with self.numerics(), own_stream(self.device), together(self):
-                self.completed_ = self._run_epochs(train, valid)
+                self.completed_ = run_epochs(self, train, valid)
         except KeyboardInterrupt:
             self.interrupted_ = True
             if len(self.history) > n_before and "dur" not in self.history[-1]:
@@ -413,42 +403,6 @@ class GraphNet(NeuralNet):
             yield
         finally:
             self.max_epochs = before
-
-    def _run_epochs(self, train: DeviceDataset, valid: DeviceDataset | None) -> bool:
-        """Train until all is done; tell that from a divergence."""
-        datasets = {"dataset_train": train, "dataset_valid": valid}
-        leads = is_first(self)
-        iterator_train = self._replayed(self.get_iterator(train, training=True), True)
-        iterator_valid = None
-        if valid is not None:
-            iterator_valid = self._replayed(self.get_iterator(valid), False)
-        for epoch in range(self.n_recalled_ + 1, self.planned_epochs_ + 1):
-            start = perf_counter()
-            self.notify("on_epoch_begin", **datasets)
-            self.run_single_epoch(iterator_train, True, "train", self.train_step)
-            self.run_single_epoch(iterator_valid, False, "valid", self.validation_step)
-            self.history.record("dur", perf_counter() - start)
-            try:
-                self.notify("on_epoch_end", **datasets)
-            except KeyboardInterrupt as stop:
-                if not raised_by_skorch(stop):
-                    raise
-                break
-            if has_diverged(self, train):
-                return False
-            if self.stop_training_:
-                break
-            if self.record is not None and leads and epoch < self.planned_epochs_:
-                self.record.after_epoch(self)
-        return True
-
-    def _replayed(
-        self, iterator: GraphIterator, training: bool
-    ) -> GraphIterator | ReplayIterator:
-        n_steps = len(iterator) * self.planned_epochs_
-        if can_replay(self, n_steps) and iterator.is_resident():
-            return ReplayIterator(self, iterator, training)
-        return iterator
 
     def run_single_epoch(
         self,

@@ -12,7 +12,7 @@ from skorch.callbacks import Callback
 
 from skmatgnn import ALIGNNRegressor, CGCNNRegressor, CrabNetRegressor, MODNetRegressor
 from skmatgnn.datasets import load_formation_energies, make_crystals
-from skmatgnn.nets import _graph_net, _replay
+from skmatgnn.nets import _loop, _replay
 from skmatgnn.nets._device_inputs import DeviceTokens
 from skmatgnn.nets._replay import ReplayIterator, can_replay
 from skmatgnn.nn.layers import BatchNorm
@@ -47,8 +47,8 @@ def padded_only(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(_replay, "MAX_GRAPHS", 0)
-    monkeypatch.setattr(_graph_net, "can_replay", lambda net, n_steps: True)
-    monkeypatch.setattr(_graph_net, "ReplayIterator", wrap)
+    monkeypatch.setattr(_loop, "can_replay", lambda net, n_steps: True)
+    monkeypatch.setattr(_loop, "ReplayIterator", wrap)
     return made
 
 

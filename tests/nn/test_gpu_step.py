@@ -18,7 +18,7 @@ import torch
 
 from skmatgnn.graphs import DeviceGraphs
 from skmatgnn.nets._adamw import OneLaunchAdamW
-from skmatgnn.nn.ops import _distinct, kernels
+from skmatgnn.nn.ops import _distinct, kernels, pack_maps
 from skmatgnn.nn.ops._choice import (
     ANGLE_STEPS,
     STEPS_VARIABLE,
@@ -180,6 +180,88 @@ def test_alignn__padded_in_bfloat16_with_a_table_of_angles__equals_float64(
     assert [len(x) for x, index in tables if index is not None] == [41]
     errors = relative_errors(found["triton"], found["reference"])
     assert max(errors.values()) < 5e-2, errors
+
+
+@kernel_test
+def test_alignn__gradients_from_convolutions__are_overwritten_and_no_others(
+    monkeypatch,
+):
+    from skmatgnn.nn.ops import fused
+
+    through, seen = fused._through, []
+
+    def observed(grad, weight, residual, private):
+        before = None if residual is None else residual.clone()
+        marked = getattr(residual, fused.GIVEN_AWAY, False)
+        found = through(grad, weight, residual, private)
+        if residual is not None:
+            seen.append((marked, torch.equal(residual, before)))
+        return found
+
+    monkeypatch.setattr(fused, "_through", observed)
+    graphs = make_graphs()
+    model = make_alignn(DEVICE, torch.float32, n_alignn_layers=2, n_gcn_layers=1)
+    batch = DeviceGraphs(graphs, DEVICE).take(torch.tensor([0, 1]).numpy())
+    with kernels("triton"):
+        model(batch).square().sum().backward()
+    assert {marked for marked, _ in seen} == {True, False}
+    assert all(kept != marked for marked, kept in seen)
+
+
+@kernel_test
+def test_convolution__gradients_that_a_user_gives__stay_as_they_are():
+    case = make_case([0, 3, 2, 5], 20, "layer")
+    nodes, edges = (x.to(DEVICE, torch.float32) for x in case.rows[:2])
+    nodes.requires_grad_()
+    graph, conv = case.graph.to(DEVICE), case.conv.to(DEVICE, torch.float32)
+    with kernels("triton"):
+        packed = pack_maps([conv.maps])[0]
+        outputs = conv(nodes, edges.requires_grad_(), graph, packed)
+        grads = [torch.randn_like(x) for x in outputs]
+        kept = [x.clone() for x in grads]
+        torch.autograd.backward(outputs, grads)
+    assert all(torch.equal(*pair) for pair in zip(grads, kept, strict=True))
+
+
+@kernel_test
+def test_adamw__prepared_before_addresses_are_written__equals_its_step():
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in ((30, 50), (7,))]
+    grads = [torch.randn(x.shape, generator=generator) for x in start]
+    found = []
+    for captured in (False, True):
+        parameters = [torch.nn.Parameter(x.to(DEVICE, copy=True)) for x in start]
+        frozen = torch.nn.Parameter(torch.ones(3, device=DEVICE))
+        optimizer = OneLaunchAdamW(
+            [
+                {"params": [frozen, parameters[0]]},
+                {"params": parameters[1:], "lr": 3.0},
+            ],
+            lr=0.1,
+            fused=DEVICE == "cuda",
+        )
+
+        def closure(parameters=parameters):
+            for parameter, grad in zip(parameters, grads, strict=True):
+                parameter.grad = grad.to(DEVICE, copy=True)
+            return 5.0
+
+        with kernels("triton"):
+            assert optimizer.step(closure) == 5.0  # torch's, which makes the state
+            if captured:
+                room = optimizer.room()
+                closure()
+                update = optimizer.prepare(room)
+                update.write()
+                rates = torch.tensor(update.rates(), dtype=torch.float64)
+                update.launch(rates.to(DEVICE))
+            else:
+                optimizer.step(closure)
+        assert torch.equal(frozen, torch.ones_like(frozen))
+        found.append([x.detach() for x in parameters])
+    for x, y, first in zip(*found, start, strict=True):
+        assert torch.equal(x, y)
+        assert (x.cpu() != first).all()
 
 
 @kernel_test
