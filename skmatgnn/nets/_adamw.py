@@ -39,6 +39,7 @@ class OneLaunchAdamW(torch.optim.AdamW):
     def __init__(self, params: Iterable[Any], **options: Any) -> None:
         super().__init__(params, **options)
         self._tables: dict[tuple[int, ...], tuple[Tensor, Tensor, bool]] = {}
+        self._last: tuple[list[tuple[int, int, bool]], Update] | None = None
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters.
@@ -68,7 +69,7 @@ class OneLaunchAdamW(torch.optim.AdamW):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out addresses, which are others elsewhere."""
-        return {**super().__getstate__(), "_tables": {}}
+        return {**super().__getstate__(), "_tables": {}, "_last": None}
 
     def room(self) -> list[Room]:
         """Allocate what :meth:`prepare` needs, before an update is captured.
@@ -100,6 +101,12 @@ class OneLaunchAdamW(torch.optim.AdamW):
         Update or None
             None where torch has to do it.
         """
+        scaled = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        if scaled != (None, None) or any(map(_is_unusual, self.param_groups)):
+            return None
+        places = self._places()
+        if room is None and self._last is not None and self._last[0] == places:
+            return self._last[1]
         groups = []
         for i, group in enumerate(self.param_groups):
             arrays = self._arrays(group)
@@ -108,16 +115,34 @@ class OneLaunchAdamW(torch.optim.AdamW):
             if arrays:
                 table = self._table(arrays) if room is None else room[i].table(arrays)
                 groups.append(UpdatedGroup(group, arrays, *table))
-        return Update(groups)
+        update = Update(groups)
+        if room is None and all(contiguous for *_, contiguous in places):
+            self._last = places, update
+        return update
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over means and numbers of steps, which are elsewhere then.
+
+        Parameters
+        ----------
+        state_dict : dict
+        """
+        super().load_state_dict(state_dict)
+        self._last = None
+
+    def _places(self) -> list[tuple[int, int, bool]]:
+        """Where parameters and gradients are; another update is needed elsewhere."""
+        return [
+            (p.data_ptr(), 0, True)
+            if p.grad is None
+            else (p.data_ptr(), p.grad.data_ptr(), p.grad.is_contiguous())
+            for group in self.param_groups
+            for p in group["params"]
+        ]
 
     def _arrays(self, group: dict[str, Any]) -> list[tuple[Tensor, ...]] | None:
         """Parameter, gradient, means and number of steps; None if torch is to do it."""
-        options = ("amsgrad", "maximize", "capturable", "differentiable")
-        unusual = any(group[name] for name in options) or isinstance(
-            group["lr"], Tensor
-        )
-        scaled = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        if unusual or scaled != (None, None) or not _has_kernel(group["params"]):
+        if not _has_kernel(group["params"]):
             return None
         found: list[tuple[Tensor, ...]] = []
         for parameter in group["params"]:
@@ -142,6 +167,12 @@ class OneLaunchAdamW(torch.optim.AdamW):
             device = arrays[0][0].device
             self._tables[key] = _send(table, device), _send(chunks, device), aligned
         return self._tables[key]
+
+
+def _is_unusual(group: dict[str, Any]) -> bool:
+    """Whether a group asks for what the kernel does not do."""
+    options = ("amsgrad", "maximize", "capturable", "differentiable")
+    return any(group[name] for name in options) or isinstance(group["lr"], Tensor)
 
 
 def _n_chunks(x: Tensor) -> int:

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 SEED_STRIDE = 1_000_003
+ALIGNED = 4  # numbers
 
 
 class Ranks:
@@ -50,6 +51,7 @@ class Ranks:
     def __init__(self, rank: int, n_ranks: int) -> None:
         self.rank = rank
         self.n_ranks = n_ranks
+        self._flat: _FlatGradients | None = None
 
     def share(self, rows: np.ndarray) -> np.ndarray:
         """Choose the rows of a batch that this process takes.
@@ -88,15 +90,9 @@ class Ranks:
             The step, with the mean loss of this process.
         """
         trained = [p for p in parameters if p.grad is not None]
-        parts = [p.grad.reshape(-1) for p in trained if p.grad is not None]
-        flat = torch.cat([*parts, known.to(parts[0].dtype).reshape(1)])
-        dist.all_reduce(flat)
-        flat[:-1] /= flat[-1].clamp(min=1)
-        start = 0
-        for parameter in trained:
-            stop = start + parameter.numel()
-            parameter.grad = flat[start:stop].view_as(parameter)
-            start = stop
+        if self._flat is None or not self._flat.is_of(trained):
+            self._flat = _FlatGradients(trained)
+        self._flat.average(known)
         return {**step, "loss": step["loss"].detach() / known.clamp(min=1)}
 
     def total(self, *values: Tensor | float) -> list[Any]:
@@ -144,6 +140,40 @@ class Ranks:
             if isinstance(module, NoiseSource):
                 shift = self.rank * SEED_STRIDE + len(net.history)
                 module.reseed((module.seed + shift) % 2**31)
+
+
+class _FlatGradients:
+    """Gradients side by side in one array, which stays where it is from step to step.
+
+    Each begins at a multiple of 16 bytes. The last number is how many known values all
+    are the sum over.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        self.parameters = parameters
+        sizes = [ALIGNED * -(-p.numel() // ALIGNED) for p in parameters]
+        self.array = parameters[0].new_zeros(sum(sizes) + 1)
+        pieces = self.array[:-1].detach().split(sizes)
+        self.places = [
+            piece[: p.numel()].view_as(p)
+            for piece, p in zip(pieces, parameters, strict=True)
+        ]
+
+    def is_of(self, parameters: list[nn.Parameter]) -> bool:
+        return len(parameters) == len(self.parameters) and all(
+            a is b for a, b in zip(parameters, self.parameters, strict=True)
+        )
+
+    @torch.no_grad()
+    def average(self, known: Tensor) -> None:
+        """Add up those of all processes, over the number of known values of all."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        torch._foreach_copy_(self.places, gradients)
+        self.array[-1:].copy_(known.reshape(1))
+        dist.all_reduce(self.array)
+        self.array[:-1] /= self.array[-1].clamp(min=1)
+        for parameter, place in zip(self.parameters, self.places, strict=True):
+            parameter.grad = place
 
 
 class RankIterator(GraphIterator):

@@ -265,6 +265,39 @@ def test_adamw__prepared_before_addresses_are_written__equals_its_step():
 
 
 @kernel_test
+def test_adamw__gradients_that_stay_where_they_are__are_looked_up_once(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(40, 3, generator=generator)
+    found, expected = (torch.nn.Parameter(start.to(DEVICE, copy=True)) for _ in "ab")
+    optimizer = OneLaunchAdamW([found], lr=0.1, fused=DEVICE == "cuda")
+    reference = torch.optim.AdamW([expected], lr=0.1)
+    lookups, arrays = [], OneLaunchAdamW._arrays
+
+    def observed(self, group):
+        lookups.append(len(lookups))
+        return arrays(self, group)
+
+    monkeypatch.setattr(OneLaunchAdamW, "_arrays", observed)
+    found.grad, counts = torch.zeros_like(found), []
+    with kernels("triton"):
+        for step in range(8):
+            grad = torch.randn(start.shape, generator=generator).to(DEVICE)
+            if step == 5:  # what is not contiguous is copied, and so looked up anew
+                found.grad = torch.zeros_like(found).T.contiguous().T
+            if step == 7:
+                optimizer.load_state_dict(optimizer.state_dict())
+                found.grad = torch.zeros_like(found)
+            found.grad.copy_(grad)
+            expected.grad = grad.clone()
+            for each in (optimizer, reference):
+                each.param_groups[0]["lr"] = 0.1 / (step + 1)
+                each.step()
+            counts.append(len(lookups))
+    assert counts == [1, 2, 2, 2, 2, 3, 4, 5]  # the first step makes the state
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@kernel_test
 def test_adamw__steps__equal_float64_and_survive_a_copy_of_the_state():
     generator = torch.Generator().manual_seed(0)
     shapes = ((3, 7), (2500,), (16, 64), (), (1,))
