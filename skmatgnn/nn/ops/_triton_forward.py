@@ -21,7 +21,7 @@ __all__ = ["forward_kernel"]
 
 
 @triton.jit
-def forward_kernel(  # noqa: C901, PLR0912, PLR0915 - branches at compile time
+def forward_kernel(
     nodes,
     edges,
     mapped,
@@ -77,31 +77,23 @@ def forward_kernel(  # noqa: C901, PLR0912, PLR0915 - branches at compile time
     denominator = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
     row = tl.arange(0, BLOCK_E)[:, None]
     source = load_sources(sender + begin, row, row < degree, CONSECUTIVE)
-    if INDEXED:
-        place = tl.load(index + begin + row, mask=row < degree, other=0)
+    place = _places(index, begin, row, degree, INDEXED)
     for _ in range(0, degree, BLOCK_E):
         inside = row < degree
         mask = inside & keep
         own = row * D + cols
         gathered = source * (4 * D) + cols
-        if INDEXED:
-            logits = load_raw(mapped, place * D + cols, mask)
-        else:
-            logits = load_raw(mapped + begin * D, own, mask)
+        logits = _edge_rows(mapped, begin, own, place * D + cols, mask, D, INDEXED)
         sent = load_raw(both, gathered, mask)
         message = load_tile(both + D, gathered, mask)
         if EDGES and NORM:
-            if INDEXED:
-                residual = load_raw(edges, place * D + cols, mask)
-            else:
-                residual = load_raw(edges + begin * D, own, mask)
+            residual = _edge_rows(edges, begin, own, place * D + cols, mask, D, INDEXED)
         edge = begin + row
         row += BLOCK_E  # what the next senders are is read while these are used
         source = next_sources(
             source, sender + begin, row, row < degree, BLOCK_E, CONSECUTIVE
         )
-        if INDEXED:
-            place = tl.load(index + begin + row, mask=row < degree, other=0)
+        place = _places(index, begin, row, degree, INDEXED)
 
         logits = logits.to(tl.float32) + sent.to(tl.float32) + gate_i
         if MESSAGES:
@@ -128,6 +120,25 @@ def forward_kernel(  # noqa: C901, PLR0912, PLR0915 - branches at compile time
     if EDGES:
         n_used = tl.load(ptr + tl.num_programs(0))
         clear_padding(new_edges, n_used, n_edges, D, BLOCK_D)
+
+
+@triton.jit
+def _places(index, begin, row, degree, INDEXED: tl.constexpr):
+    """Rows that edges read."""
+    if INDEXED:  # noqa: SIM108 - decided at compile time
+        found = tl.load(index + begin + row, mask=row < degree, other=0)
+    else:
+        found = row  # not used
+    return found
+
+
+@triton.jit
+def _edge_rows(array, begin, own, there, mask, D: tl.constexpr, INDEXED: tl.constexpr):
+    if INDEXED:
+        found = load_raw(array, there, mask)
+    else:
+        found = load_raw(array + begin * D, own, mask)
+    return found
 
 
 @triton.jit
