@@ -39,6 +39,7 @@ class OneLaunchAdamW(torch.optim.AdamW):
     def __init__(self, params: Iterable[Any], **options: Any) -> None:
         super().__init__(params, **options)
         self._tables: dict[tuple[int, ...], tuple[Tensor, Tensor, bool]] = {}
+        self._seen: list[tuple[int, int, bool]] = []
         self._last: tuple[list[tuple[int, int, bool]], Update] | None = None
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -69,7 +70,8 @@ class OneLaunchAdamW(torch.optim.AdamW):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out addresses, which are others elsewhere."""
-        return {**super().__getstate__(), "_tables": {}, "_last": None}
+        forgotten = {"_tables": {}, "_seen": [], "_last": None}
+        return {**super().__getstate__(), **forgotten}
 
     def room(self) -> list[Room]:
         """Allocate what :meth:`prepare` needs, before an update is captured.
@@ -116,8 +118,10 @@ class OneLaunchAdamW(torch.optim.AdamW):
                 table = self._table(arrays) if room is None else room[i].table(arrays)
                 groups.append(UpdatedGroup(group, arrays, *table))
         update = Update(groups)
-        if room is None and all(contiguous for *_, contiguous in places):
-            self._last = places, update
+        if room is None:  # kept only if gradients stay, as they would be kept with it
+            stay = places == self._seen and all(contiguous for *_, contiguous in places)
+            self._last = (places, update) if stay else None
+            self._seen = places
         return update
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
