@@ -58,6 +58,10 @@ kernel_test = pytest.mark.skipif(
     not (RECENT_TRITON and (INTERPRETED or DEVICE == "cuda")),
     reason="needs Triton and a CUDA device, or TRITON_INTERPRET=1",
 )
+outer_test = pytest.mark.skipif(
+    not RECENT_TRITON or INTERPRETED,
+    reason="needs Triton 3.4 or later, in a process that does not interpret",
+)
 gpu_test = [
     pytest.mark.gpu,
     pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device"),
@@ -136,14 +140,13 @@ def check(case, dtype=torch.float32):
     assert max(errors.values()) < tolerance, errors
 
 
-@pytest.mark.skipif(not RECENT_TRITON, reason="needs Triton 3.4 or later")
-@pytest.mark.skipif(INTERPRETED, reason="this is the process that interprets")
-def test_kernels__interpreted_in_a_process_of_their_own__pass_the_tests_below():
+def check_interpreted(path):
+    """Run the tests of a file in a process in which Triton interprets the kernels."""
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     plugins = ["-p", "no:randomly", "-p", "no:benchmark"]
     result = subprocess.run(  # noqa: S603 - our own interpreter
-        [*command, *plugins, "-rs", __file__],
+        [*command, *plugins, "-rs", path],
         env=environment,
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -151,6 +154,11 @@ def test_kernels__interpreted_in_a_process_of_their_own__pass_the_tests_below():
         check=False,
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+
+
+@outer_test
+def test_kernels__interpreted_in_a_process_of_their_own__pass_the_tests_below():
+    check_interpreted(__file__)
 
 
 @kernel_test

@@ -7,11 +7,6 @@ Triton interprets the kernels: that has to be decided before Triton is imported.
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,38 +22,21 @@ from skmatgnn.nn.ops._choice import (
 )
 from skmatgnn.utils.capacity import Capacity
 from tests.nn.test_fused_ops import (
+    DEVICE,
     TOLERANCE,
+    check_interpreted,
+    kernel_test,
     make_alignn,
     make_case,
     make_graphs,
+    outer_test,
     relative_errors,
 )
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-HAS_TRITON = find_spec("triton") is not None
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 
-kernel_test = pytest.mark.skipif(
-    not (HAS_TRITON and (INTERPRETED or DEVICE == "cuda")),
-    reason="needs Triton and a CUDA device, or TRITON_INTERPRET=1",
-)
-
-
-@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
-@pytest.mark.skipif(INTERPRETED, reason="this is the process that interprets")
+@outer_test
 def test_kernels__interpreted_in_a_process_of_their_own__pass_the_tests_below():
-    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    plugins = ["-p", "no:randomly", "-p", "no:benchmark"]
-    result = subprocess.run(  # noqa: S603 - our own interpreter
-        [*command, *plugins, "-rs", __file__],
-        env=environment,
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+    check_interpreted(__file__)
 
 
 def test_angle_steps__variable__sets_them(monkeypatch):
