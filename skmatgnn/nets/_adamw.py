@@ -70,8 +70,8 @@ class OneLaunchAdamW(torch.optim.AdamW):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out addresses, which are others elsewhere."""
-        forgotten = {"_tables": {}, "_seen": [], "_last": None}
-        return {**super().__getstate__(), **forgotten}
+        state = super().__getstate__()
+        return {**state, "_tables": {}, "_seen": [], "_last": None}
 
     def room(self) -> list[Room]:
         """Allocate what :meth:`prepare` needs, before an update is captured.

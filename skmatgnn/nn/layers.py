@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from skmatgnn.nn.ops import (
     Adjacency,
+    ConvParts,
     PackedMaps,
     edge_gated_update,
     gather_receivers,
@@ -334,20 +335,9 @@ class EdgeGatedConv(nn.Module):
         edges : Tensor of shape (n_edges, dim)
             The input where ``update_edges`` is False.
         """
-        return edge_gated_update(
-            nodes,
-            edges,
-            graph,
-            sender_map=self.sender,
-            receiver_map=self.receiver,
-            edge_map=self.edge,
-            node_norm=self.node_norm,
-            edge_norm=self.edge_norm,
-            eps=self.eps,
-            edge_messages=self.edge_messages,
-            packed=packed,
-            index=index,
-        )
+        norms = (self.node_norm, self.edge_norm)
+        parts = ConvParts(*self.maps, *norms, self.eps, self.edge_messages)
+        return edge_gated_update(nodes, edges, graph, parts, packed=packed, index=index)
 
 
 class CrystalGraphConv(nn.Module):

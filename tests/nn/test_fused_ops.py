@@ -26,6 +26,7 @@ from skmatgnn.nn import ALIGNN
 from skmatgnn.nn.layers import EdgeGatedConv, NormedLinear
 from skmatgnn.nn.ops import (
     Adjacency,
+    ConvParts,
     LineGraph,
     _choice,
     edge_gated_update,
@@ -455,10 +456,7 @@ def test_kernels__unknown_choice__raises(monkeypatch):
 def run_door(dtype, dim=4):
     x, graph = torch.zeros(3, dim, dtype=dtype), make_graph([1, 2, 0])
     wide = nn.Linear(dim, 2 * dim, dtype=dtype)
-    return edge_gated_update(
-        x,
-        x,
-        graph,
+    parts = ConvParts(
         sender_map=wide,
         receiver_map=wide,
         edge_map=nn.Linear(dim, dim, dtype=dtype),
@@ -467,6 +465,7 @@ def run_door(dtype, dim=4):
         eps=1e-6,
         edge_messages=False,
     )
+    return edge_gated_update(x, x, graph, parts)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from skmatgnn.nn.ops._choice import (
     use_kernels,
     way_of_computing,
 )
+from skmatgnn.nn.ops._conv_parts import ConvParts
 from skmatgnn.nn.ops._distinct import distinct_rows, nearest_rows
 from skmatgnn.nn.ops._edge_gated import PackedMaps, edge_gated_update, pack_maps
 from skmatgnn.nn.ops._norm_silu import (
@@ -36,6 +37,7 @@ from skmatgnn.nn.ops._segments import (
 
 __all__ = [
     "Adjacency",
+    "ConvParts",
     "LineGraph",
     "PackedMaps",
     "distinct_rows",

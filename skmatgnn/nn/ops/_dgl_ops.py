@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
+from skmatgnn.nn.ops._conv_parts import ConvParts
 from skmatgnn.utils._dgl import import_dgl
 
 __all__ = [
@@ -110,14 +111,7 @@ def edge_gated_update(
     nodes: Tensor,
     edges: Tensor,
     graph: Adjacency,
-    *,
-    sender_map: nn.Linear,
-    receiver_map: nn.Linear,
-    edge_map: nn.Linear,
-    node_norm: nn.Module,
-    edge_norm: nn.Module | None,
-    eps: float,
-    edge_messages: bool,
+    parts: ConvParts,
 ) -> tuple[Tensor, Tensor]:
     """Do what :func:`~skmatgnn.nn.ops.edge_gated_update` says, in DGL's kernels.
 
@@ -125,29 +119,25 @@ def edge_gated_update(
     ----------
     nodes, edges : Tensor
     graph : Adjacency
-    sender_map, receiver_map, edge_map : torch.nn.Linear
-    node_norm : torch.nn.Module
-    edge_norm : torch.nn.Module or None
-    eps : float
-    edge_messages : bool
+    parts : ConvParts
 
     Returns
     -------
     nodes, edges : Tensor
     """
     ops, within, dim = _dgl().ops, _graph(graph), nodes.shape[1]
-    gate_i, update = receiver_map(nodes).split(dim, dim=1)
-    gate_j, message = sender_map(nodes).split(dim, dim=1)
-    logits = edge_map(edges) + ops.u_add_v(within, gate_j, gate_i)
+    gate_i, update = parts.receiver_map(nodes).split(dim, dim=1)
+    gate_j, message = parts.sender_map(nodes).split(dim, dim=1)
+    logits = parts.edge_map(edges) + ops.u_add_v(within, gate_j, gate_i)
     gate = logits.sigmoid()
-    if edge_messages:
+    if parts.edge_messages:
         carried = gate * (ops.copy_u(within, message) + logits)
         numerator = ops.copy_e_sum(within, carried)
     else:
         numerator = ops.u_mul_e_sum(within, message, gate)
     denominator = ops.copy_e_sum(within, gate)
-    update = update + numerator / (denominator + eps)
-    new_nodes = nodes + F.silu(node_norm(update))
-    if edge_norm is None:
+    update = update + numerator / (denominator + parts.eps)
+    new_nodes = nodes + F.silu(parts.node_norm(update))
+    if not parts.update_edges:
         return new_nodes, edges
-    return new_nodes, edges + F.silu(edge_norm(logits))
+    return new_nodes, edges + F.silu(parts.edge_norm(logits))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
 from skmatgnn.nn.ops._choice import use_blocks, use_dgl, use_kernels
+from skmatgnn.nn.ops._conv_parts import ConvParts
 from skmatgnn.nn.ops._norm_silu import normalise
 from skmatgnn.nn.ops.reference import gated_sums
 
@@ -51,14 +52,8 @@ def edge_gated_update(
     nodes: Tensor,
     edges: Tensor,
     graph: Adjacency,
+    parts: ConvParts,
     *,
-    sender_map: nn.Linear,
-    receiver_map: nn.Linear,
-    edge_map: nn.Linear,
-    node_norm: nn.Module,
-    edge_norm: nn.Module | None,
-    eps: float,
-    edge_messages: bool,
     packed: PackedMaps | None = None,
     index: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -77,19 +72,8 @@ def edge_gated_update(
     edges : Tensor of shape (n_edges, d)
         :math:`e`.
     graph : Adjacency
-    sender_map : torch.nn.Linear
-        :math:`A` and :math:`V`: gates and messages that the nodes send.
-    receiver_map : torch.nn.Linear
-        :math:`B` and :math:`U`: gates and updates of the nodes themselves.
-    edge_map : torch.nn.Linear
-        :math:`C`.
-    node_norm : torch.nn.Module
-    edge_norm : torch.nn.Module or None
-        None where the edges stay as they are.
-    eps : float
-        Added to the sum of the gates.
-    edge_messages : bool
-        Whether the logits are added to the messages.
+    parts : ConvParts
+        Maps, norms and settings.
     packed : tuple of 4 Tensor, optional
         The maps' weights as :func:`pack_maps` copied them just before. Only where what
         comes out goes to other convolutions or is read once: gradients that these gave
@@ -107,31 +91,22 @@ def edge_gated_update(
     --------
     skmatgnn.nn.layers.EdgeGatedConv : The equations.
     """
-    options: dict[str, Any] = {
-        "sender_map": sender_map,
-        "receiver_map": receiver_map,
-        "edge_map": edge_map,
-        "node_norm": node_norm,
-        "edge_norm": edge_norm,
-        "eps": eps,
-        "edge_messages": edge_messages,
-    }
-    if use_kernels(edge_map.weight, nodes.shape[1]):
+    if use_kernels(parts.edge_map.weight, nodes.shape[1]):
         from skmatgnn.nn.ops.fused import fused_update
 
-        return fused_update(nodes, edges, graph, packed=packed, index=index, **options)
+        return fused_update(nodes, edges, graph, parts, packed=packed, index=index)
     compute: Any = _reference_update
     if use_dgl():
         from skmatgnn.nn.ops._dgl_ops import edge_gated_update as compute
     elif _fits_blocks(graph) and use_blocks(nodes):
         from skmatgnn.nn.ops.blocked import blocked_update
 
-        return blocked_update(nodes, edges, graph, index=index, **options)
+        return blocked_update(nodes, edges, graph, parts, index=index)
     if index is None:
-        return compute(nodes, edges, graph, **options)
+        return compute(nodes, edges, graph, parts)
     every = edges.index_select(0, index)
-    new_nodes, new_edges = compute(nodes, every, graph, **options)
-    return new_nodes, edges if edge_norm is None else new_edges
+    new_nodes, new_edges = compute(nodes, every, graph, parts)
+    return new_nodes, new_edges if parts.update_edges else edges
 
 
 def _fits_blocks(graph: Adjacency) -> bool:
@@ -143,30 +118,18 @@ def _reference_update(
     nodes: Tensor,
     edges: Tensor,
     graph: Adjacency,
-    *,
-    sender_map: nn.Linear,
-    receiver_map: nn.Linear,
-    edge_map: nn.Linear,
-    node_norm: nn.Module,
-    edge_norm: nn.Module | None,
-    eps: float,
-    edge_messages: bool,
+    parts: ConvParts,
 ) -> tuple[Tensor, Tensor]:
     update, logits = gated_sums(
         nodes,
         edges,
         graph,
-        sender_map.weight,
-        sender_map.bias,
-        receiver_map.weight,
-        receiver_map.bias,
-        edge_map.weight,
-        edge_map.bias,
-        eps=eps,
-        edge_messages=edge_messages,
+        *(x for linear in parts.maps for x in (linear.weight, linear.bias)),
+        eps=parts.eps,
+        edge_messages=parts.edge_messages,
     )
-    new_nodes = nodes + F.silu(normalise(node_norm, update, graph.n_real))
-    if edge_norm is None:
+    new_nodes = nodes + F.silu(normalise(parts.node_norm, update, graph.n_real))
+    if not parts.update_edges:
         return new_nodes, edges
-    new_edges = F.silu(normalise(edge_norm, logits, graph.n_real_edges))
+    new_edges = F.silu(normalise(parts.edge_norm, logits, graph.n_real_edges))
     return new_nodes, edges + new_edges

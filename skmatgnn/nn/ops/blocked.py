@@ -23,6 +23,7 @@ from skmatgnn.nn.ops._block_state import (
     segment_blocks,
 )
 from skmatgnn.nn.ops._choice import block_kernels, has_half_products
+from skmatgnn.nn.ops._conv_parts import ConvParts
 from skmatgnn.nn.ops._norm_silu import is_layer_norm
 from skmatgnn.nn.ops._products import Products, products
 from skmatgnn.nn.ops.reference import gated_sums
@@ -37,14 +38,8 @@ def blocked_update(
     nodes: Tensor,
     edges: Tensor,
     graph: Adjacency,
+    parts: ConvParts,
     *,
-    sender_map: nn.Linear,
-    receiver_map: nn.Linear,
-    edge_map: nn.Linear,
-    node_norm: nn.Module,
-    edge_norm: nn.Module | None,
-    eps: float,
-    edge_messages: bool,
     index: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what :func:`~skmatgnn.nn.ops.edge_gated_update` says, block by block.
@@ -55,45 +50,38 @@ def blocked_update(
     ----------
     nodes, edges : Tensor
     graph : Adjacency
-    sender_map, receiver_map, edge_map : torch.nn.Linear
-    node_norm : torch.nn.Module
-    edge_norm : torch.nn.Module or None
-    eps : float
-    edge_messages : bool
+    parts : ConvParts
     index : Tensor of shape (n_edges,) or None, default=None
 
     Returns
     -------
     nodes, edges : Tensor
     """
-    inside = is_layer_norm(node_norm) and (
-        edge_norm is None or is_layer_norm(edge_norm)
-    )
-    norms = (node_norm, edge_norm)
+    inside, norms = parts.has_layer_norms(), parts.norms
     tensors: list[Tensor | None] = [nodes, edges]
-    for part in (sender_map, receiver_map, edge_map):
-        tensors += [part.weight, part.bias]
+    for linear in parts.maps:
+        tensors += [linear.weight, linear.bias]
     for norm in norms:
         tensors += [getattr(norm, n, None) if inside else None for n in AFFINE]
     plan = Plan(
         graph,
         index,
-        (eps, _eps_of(node_norm), _eps_of(edge_norm)),
+        (parts.eps, _eps_of(parts.node_norm), _eps_of(parts.edge_norm)),
         norm=inside,
-        update_edges=edge_norm is not None,
-        edge_messages=edge_messages,
+        update_edges=parts.update_edges,
+        edge_messages=parts.edge_messages,
         half=has_half_products(),
         save=torch.is_grad_enabled()
         and any(t is not None and t.requires_grad for t in tensors),
     )
     first, second = _EdgeGated.apply(plan, *tensors)
     if inside:
-        return first, edges if edge_norm is None else second
-    new_nodes = nodes + F.silu(node_norm(first))
-    if edge_norm is None:
+        return first, second if parts.update_edges else edges
+    new_nodes = nodes + F.silu(parts.node_norm(first))
+    if not parts.update_edges:
         return new_nodes, edges
     residual = edges if index is None else edges.index_select(0, index)
-    return new_nodes, residual + F.silu(edge_norm(second))
+    return new_nodes, residual + F.silu(parts.edge_norm(second))
 
 
 def _eps_of(norm: nn.Module | None) -> float:

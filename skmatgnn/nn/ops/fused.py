@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
+from skmatgnn.nn.ops._conv_parts import ConvParts
 from skmatgnn.nn.ops._norm_silu import is_layer_norm, normalise
 from skmatgnn.nn.ops._table import sums_by_row
 from skmatgnn.nn.ops._triton_launch import Plan, run_backward, run_forward
@@ -28,14 +29,8 @@ def fused_update(
     nodes: Tensor,
     edges: Tensor,
     graph: Adjacency,
+    parts: ConvParts,
     *,
-    sender_map: nn.Linear,
-    receiver_map: nn.Linear,
-    edge_map: nn.Linear,
-    node_norm: nn.Module,
-    edge_norm: nn.Module | None,
-    eps: float,
-    edge_messages: bool,
     packed: tuple[Tensor, Tensor, Tensor, Tensor] | None = None,
     index: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -48,11 +43,7 @@ def fused_update(
     ----------
     nodes, edges : Tensor
     graph : Adjacency
-    sender_map, receiver_map, edge_map : torch.nn.Linear
-    node_norm : torch.nn.Module
-    edge_norm : torch.nn.Module or None
-    eps : float
-    edge_messages : bool
+    parts : ConvParts
     packed : tuple of 4 Tensor, optional
         Of :func:`pack_maps`, if it was called for all convolutions of a network, in
         which gradients of their outputs may then be overwritten.
@@ -63,17 +54,16 @@ def fused_update(
     -------
     nodes, edges : Tensor
     """
-    inside = is_layer_norm(node_norm) and (
-        edge_norm is None or is_layer_norm(edge_norm)
-    )
-    if index is not None and not inside and edge_norm is not None:
+    inside = parts.has_layer_norms()
+    if index is not None and not inside and parts.update_edges:
         edges, index = _Rows.apply(edges, index), None
+    node_norm, edge_norm = parts.norms
     plan = Plan(
         graph,
-        eps,
+        parts.eps,
         norm=inside,
-        update_edges=edge_norm is not None,
-        edge_messages=edge_messages,
+        update_edges=parts.update_edges,
+        edge_messages=parts.edge_messages,
         save=torch.is_grad_enabled(),
         packed=packed,
         node_eps=node_norm.eps if is_layer_norm(node_norm) else 0.0,
@@ -81,16 +71,16 @@ def fused_update(
         index=index,
     )
     stored = edges.to(stored_dtype(nodes))
-    maps = (sender_map, receiver_map, edge_map)
+    maps = parts.maps
     inputs = (nodes, stored, *[m.weight for m in maps], *[m.bias for m in maps])
     if inside:
         affine: list[Any] = [node_norm.weight, node_norm.bias]
         affine += [getattr(edge_norm, name, None) for name in ("weight", "bias")]
         new_nodes, new_edges = _EdgeGated.apply(plan, *inputs, *affine)
-        return new_nodes, edges if edge_norm is None else new_edges
+        return new_nodes, new_edges if parts.update_edges else edges
     update, logits = _EdgeGated.apply(plan, *inputs, *[None] * 4)
     new_nodes = nodes + F.silu(normalise(node_norm, update, graph.n_real))
-    if edge_norm is None:
+    if not parts.update_edges:
         return new_nodes, edges
     new_edges = F.silu(normalise(edge_norm, logits, graph.n_real_edges))
     return new_nodes, stored + new_edges
