@@ -429,7 +429,7 @@ class GraphNet(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            if "tally" in step:  # of the next batch, too
+            if "tally" in step:  # which the next replay overwrites
                 tallies.append(step.pop("tally").clone())
             else:
                 tallies.append(tally(step["loss"], batch[1]))
