@@ -250,7 +250,7 @@ def test_arrays_of_a_file__are_not_copied_for_the_processes(tmp_path, data, smal
 
 
 SCRIPT = """
-import warnings
+import os, sys, warnings
 warnings.simplefilter("error")
 from skmatgnn import CGCNNRegressor
 from skmatgnn.datasets import make_crystals
@@ -261,7 +261,9 @@ model = CGCNNRegressor(
     max_epochs=2, norm="layer", device="cpu", n_devices=2,
 )
 model.fit(X, y)
-print([row["train_loss"] for row in model.history_], model.predict(X[:2]), flush=True)
+with open(sys.argv[1] + os.environ["RANK"], "w") as file:
+    losses = [row["train_loss"] for row in model.history_]
+    print(losses, model.predict(X[:2]), file=file)
 """
 
 
@@ -270,14 +272,15 @@ def test_launcher__unseeded__all_processes_have_one_model(tmp_path):
     script.write_text(SCRIPT)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     done = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, *launcher, script],
+        [sys.executable, *launcher, script, tmp_path / "rank"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    first, second = done.stdout.splitlines()
+    first, second = ((tmp_path / f"rank{i}").read_text() for i in range(2))
+    assert first
     assert first == second
 
 
