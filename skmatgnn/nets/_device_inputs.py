@@ -13,6 +13,8 @@ from skmatgnn.utils.capacity import Capacity
 
 __all__ = ["DeviceInputs", "DeviceTable", "DeviceTokens"]
 
+DEVIATIONS = 3.0  # of a random batch's tokens, for which there is room
+
 
 class DeviceInputs(Protocol):
     """What a batch is cut from; :class:`~skmatgnn.graphs.DeviceGraphs` is one."""
@@ -141,7 +143,8 @@ class DeviceTokens:
     ) -> None:
         self._start, self._count = row_ptr[:-1], np.diff(row_ptr)
         self._widest = int(self._count.max(initial=1))
-        self._mean_count = float(self._count.mean()) if len(self._count) else 0.0
+        counts = self._count if len(self._count) else np.zeros(1)
+        self._mean_count, self._spread = float(counts.mean()), float(counts.std())
         self._start_there = torch.tensor(self._start, device=device)
         self._count_there = torch.tensor(self._count, device=device)
         self._numbers = torch.tensor(atomic_numbers, dtype=torch.int64, device=device)
@@ -176,6 +179,9 @@ class DeviceTokens:
     def capacity(self, rows: np.ndarray) -> Capacity:
         """Choose the number of tokens to which a batch is padded.
 
+        Nearly all batches have the same: tokens are few, so that padding costs less
+        than to capture a step of another size.
+
         Parameters
         ----------
         rows : ndarray of shape (n,), int64
@@ -184,9 +190,10 @@ class DeviceTokens:
         -------
         Capacity
         """
-        usual = {"tokens": self._mean_count * len(rows)}
-        needed = {"tokens": int(self._count[rows].sum())}
-        return Capacity.fitting(len(rows), needed, usual)
+        n = len(rows)
+        roomy = self._mean_count * n + DEVIATIONS * self._spread * n**0.5
+        needed = max(int(self._count[rows].sum()), int(roomy))
+        return Capacity.fitting(n, {"tokens": needed}, {"tokens": roomy})
 
     def take_padded(self, rows: Tensor, capacity: Capacity) -> TokenBatch:
         """Cut out a batch of given sizes, as wide as the widest sample of all.

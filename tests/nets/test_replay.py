@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 
 import numpy as np
@@ -115,6 +116,30 @@ def test_tokens__padded__equal_those_without_padding():
         assert torch.equal(padded.pad(getattr(padded, name))[:, : plain.width], table)
         assert torch.equal(padded.unpad(padded.pad(getattr(padded, name)))[:n], values)
     assert int(padded.is_token().sum()) == n
+
+
+def tokens_of(counts):
+    ptr = np.concatenate([[0], np.cumsum(counts)])
+    ones = np.ones(ptr[-1])
+    return DeviceTokens(ptr, ones.astype(int), ones, "cpu", torch.float32)
+
+
+def test_tokens__random_batches__nearly_all_have_one_capacity():
+    rng = np.random.default_rng(0)
+    tokens = tokens_of(rng.integers(1, 7, size=1000))
+    batches = [rng.permutation(1000)[:32] for _ in range(500)]
+    (usual, number), *_ = Counter(map(tokens.capacity, batches)).most_common()
+    assert number > 490
+    most = np.sort(tokens._count)[-32:].sum()
+    assert usual.sizes()["tokens"] < 1.4 * 32 * 3.5 < most
+    largest = np.argsort(tokens._count)[-32:]
+    assert tokens.capacity(largest).sizes()["tokens"] > most
+
+
+@pytest.mark.parametrize(("counts", "room"), [([], 0), ([3], 8), ([2, 2, 2, 2], 16)])
+def test_tokens__all_alike__have_room_for_one_more(counts, room):
+    tokens = tokens_of(np.array(counts, dtype=int))
+    assert tokens.capacity(np.arange(len(counts))).sizes() == {"tokens": room}
 
 
 def test_can_replay__cpu_or_curious_callback_or_short_run__no(monkeypatch):
