@@ -345,10 +345,12 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
             "seed": seed,
             "verbose": 0,
         }
-        if device.startswith("cuda") and "optimizer" not in (self.net_params or {}):
+        own = self.net_params or {}
+        if not {"optimizer", "optimizer__foreach"} & own.keys():
             arguments["optimizer__fused"] = True  # AdamW has it, others may not
-            arguments["optimizer"] = OneLaunchAdamW
-        net = GraphNet(self._module, **{**arguments, **(self.net_params or {})})
+            if device.startswith("cuda"):
+                arguments["optimizer"] = OneLaunchAdamW
+        net = GraphNet(self._module, **{**arguments, **own})
         # torch draws weights from the global generator before ours replaces them
         with kept_generator():
             return net.initialize()

@@ -203,6 +203,22 @@ def test_net_params__other_optimizer__is_used(optimizer, data, small):
     assert type(model.fit(data.X, data.y).net_.optimizer_) is cls
 
 
+@pytest.mark.parametrize("option", ["foreach", "fused"])
+def test_net_params__way_of_the_optimizer__is_taken_and_changes_digits_only(
+    option, data, small
+):
+    expected = small.model(max_epochs=1).fit(data.X, data.y)
+    assert expected.net_.optimizer_.defaults["fused"]
+    value = option == "foreach"  # the other is switched off
+    model = small.model(max_epochs=1, net_params={f"optimizer__{option}": value})
+    model.fit(data.X, data.y)
+    assert model.net_.optimizer_.defaults[option] is value
+    assert not model.net_.optimizer_.defaults["fused"]
+    np.testing.assert_allclose(
+        model.predict(data.X), expected.predict(data.X), rtol=1e-4
+    )
+
+
 def test_net_params__gradient_clipping_by_skorch__works(data, small):
     from skorch.callbacks import GradientNormClipping
 
