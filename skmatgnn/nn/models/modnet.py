@@ -56,7 +56,9 @@ class MemberLinear(nn.Linear):
         -------
         Tensor of shape (n_members, n, out_features)
         """
-        return torch.baddbmm(self.bias[:, None], x, self.weight.transpose(1, 2))
+        # weights first: their gradients then need no copy to lie as they do
+        bias, columns = self.bias.unsqueeze(2), x.transpose(1, 2)
+        return torch.baddbmm(bias, self.weight, columns).transpose(1, 2)
 
 
 class MODNet(nn.Module):
