@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 __all__ = ["Dropout", "NoiseSource"]
 
+N_VALUES = 2**16
+SMALLEST_WORD = -(2**63)
+
 
 class NoiseSource(nn.Module):
     """Draws from a seeded generator and not from torch's global one.
@@ -63,8 +66,11 @@ class NoiseSource(nn.Module):
         -------
         Tensor
         """
+        generator = self.generator(x.device)
+        if x.device.type == "cpu":
+            return x * _scaled_mask(x, p, generator)
         keep = torch.empty_like(x, requires_grad=False)
-        keep.bernoulli_(1.0 - p, generator=self.generator(x.device))
+        keep.bernoulli_(1.0 - p, generator=generator)
         return x * keep.div_(1.0 - p)
 
     def normal_like(self, x: Tensor) -> Tensor:
@@ -135,3 +141,13 @@ class Dropout(nn.Module):
         Tensor
         """
         return self.noise.dropout(x, self.p) if self.training and self.p else x
+
+
+def _scaled_mask(x: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """Draw zeros, and what keeps the mean, in half the time of ``bernoulli_``."""
+    n_zero = min(round(p * N_VALUES), N_VALUES - 1)  # of those of 16 bits
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64)
+    words.random_(SMALLEST_WORD, None, generator=generator)
+    values = words.view(torch.int16)[: x.numel()].view(x.shape)
+    keep = values >= n_zero - N_VALUES // 2
+    return keep.to(x.dtype).mul_(N_VALUES / (N_VALUES - n_zero))

@@ -133,11 +133,32 @@ def test_dropout_and_noise__same_seed__same_numbers_whatever_torchs_state():
     assert not torch.equal(module(batch), first)
 
 
-def test_dropout__in_training__keeps_the_mean_and_drops_the_share():
-    source = make_module().noise
-    values = source.dropout(torch.ones(100_000), 0.3)
-    assert values.mean() == pytest.approx(1, abs=0.01)
-    assert (values == 0).float().mean() == pytest.approx(0.3, abs=0.01)
+@pytest.mark.parametrize("p", [1e-6, 0.3, 0.5, 0.9])
+def test_dropout__in_training__keeps_the_mean_and_drops_the_share(p):
+    values = make_module().noise.dropout(torch.ones(400_003), p)
+    off = 4 * (p * (1 - p) / len(values)) ** 0.5 + 1 / 65536
+    assert (values == 0).float().mean() == pytest.approx(p, abs=off)
+    kept = values[values != 0].unique()
+    assert kept.tolist() == pytest.approx([1 / (1 - p)], rel=1e-4)
+    assert values.mean() == pytest.approx(1, abs=off / (1 - p))
+
+
+def test_dropout__any_shape__places_are_independent():
+    zeros = make_module().noise.dropout(torch.ones(301, 7, 97), 0.4) == 0
+    noise = zeros.flatten().double() - zeros.double().mean()
+    for lag in (*range(1, 9), 97, 7 * 97):
+        shared = (noise[lag:] * noise[:-lag]).mean() / noise.square().mean()
+        assert abs(shared) < 4 / len(noise) ** 0.5
+
+
+@pytest.mark.parametrize("shape", [(), (0, 4), (3,), (2, 5)])
+def test_dropout__small_shapes_and_nearly_all_dropped__finite(shape):
+    x = torch.full(shape, 2.0, dtype=torch.float64, requires_grad=True)
+    values = make_module().noise.dropout(x, 1 - 1e-9)
+    values.sum().backward()
+    assert values.shape == x.shape
+    assert values.isfinite().all()
+    assert x.grad.isfinite().all()
 
 
 def test_fraction_noise__in_training__keeps_the_sum():
