@@ -157,7 +157,8 @@ class DeviceGraphs:
     """The arrays of a GraphArray on a device, from which batches are cut.
 
     Row lengths are kept on the host as well, so that the sizes of a batch are known
-    there and no step waits for the device.
+    there and no step waits for the device. The row behind the last is a graph without
+    atoms, with which batches can be filled up.
 
     Parameters
     ----------
@@ -181,11 +182,15 @@ class DeviceGraphs:
             "edges": np.diff(first_edge),
             "triplets": _sum_rows(_triplets_by_sender(graphs), graphs.node_ptr),
         }
-        self._counts = np.stack([*counts.values()])
-        self._mean_counts = self._counts.mean(axis=1) if len(graphs) else np.zeros(3)
-        self._node_start = self._tensor(graphs.node_ptr[:-1])
-        self._edge_start = self._tensor(first_edge[:-1])
-        self._lengths = {key: self._tensor(value) for key, value in counts.items()}
+        self._n_graphs = len(graphs)
+        self._counts = np.pad(np.stack([*counts.values()]), [(0, 0), (0, 1)])
+        self._mean_counts = self._counts.sum(axis=1) / max(len(graphs), 1)
+        self._node_start = self._tensor(graphs.node_ptr)
+        self._edge_start = self._tensor(first_edge)
+        self._lengths = {
+            key: self._tensor(value)
+            for key, value in zip(counts, self._counts, strict=True)
+        }
         self._numbers = self._tensor(graphs.atomic_numbers)
         self._degree = self._tensor(np.diff(graphs.edge_ptr))
         self._bond_count = self._tensor(graphs.bond_count)
@@ -199,7 +204,7 @@ class DeviceGraphs:
         return upload(array, self.device)
 
     def __len__(self) -> int:
-        return len(self._node_start)
+        return self._n_graphs
 
     def take(
         self, rows: np.ndarray, rows_on_device: Tensor | None = None

@@ -33,6 +33,7 @@ class RegressionLoss(nn.Module):
         binary cross entropy; only for the first three losses.
     """
 
+    skips_unknown = True
     target_weights: Tensor | None
     classes: Tensor | None
 
@@ -103,6 +104,8 @@ class RegressionLoss(nn.Module):
 
 class ClassificationLoss(nn.Module):
     """Weighted cross entropy."""
+
+    skips_unknown = True
 
     def forward(self, prediction: Tensor, labels: Labels) -> Tensor:
         """Average over samples.

@@ -82,6 +82,7 @@ class DeviceDataset(Dataset, ABC):
         self.target = target
         self.weight = weight
         self.groups = groups
+        self.n_stored = n_samples
         self.rows = np.arange(n_samples)
         self.origin: np.ndarray | None = None
         self._on_device: dict[tuple[str, torch.dtype], PackedDataset] = {}
@@ -291,14 +292,31 @@ class PackedDataset:
         self, dataset: DeviceDataset, device: torch.device | str, dtype: torch.dtype
     ) -> None:
         self.device, self.dtype = device, dtype
+        self.n_samples = dataset.n_stored
         self.inputs = dataset._pack_inputs(device, dtype)  # noqa: SLF001
-        self.target = self._tensor(dataset.target)
-        self.weight = self._tensor(dataset.weight)
+        self.target = self._tensor(dataset.target, np.nan)
+        self.weight = self._tensor(dataset.weight, 0.0)
 
-    def _tensor(self, array: np.ndarray | None) -> Tensor | None:
+    def _tensor(self, array: np.ndarray | None, filling: float) -> Tensor | None:
         if array is None:
             return None
-        return torch.tensor(array, dtype=self.dtype, device=self.device)
+        rows = torch.tensor(array, dtype=self.dtype, device=self.device)
+        return torch.cat([rows, rows.new_full((1, *rows.shape[1:]), filling)])
+
+    def filled_up(self, rows: np.ndarray, size: int) -> np.ndarray:
+        """Fill up a batch with samples of which nothing is known.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64
+        size : int
+            At least ``n``.
+
+        Returns
+        -------
+        ndarray of shape (size,), int64
+        """
+        return np.pad(rows, (0, size - len(rows)), constant_values=self.n_samples)
 
     def take(self, rows: np.ndarray) -> Batch:
         """Cut out a batch.

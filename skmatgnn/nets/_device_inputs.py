@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from skmatgnn.nn import TokenBatch
 from skmatgnn.utils.capacity import Capacity
@@ -17,7 +18,11 @@ DEVIATIONS = 3.0  # of a random batch's tokens, for which there is room
 
 
 class DeviceInputs(Protocol):
-    """What a batch is cut from; :class:`~skmatgnn.graphs.DeviceGraphs` is one."""
+    """What a batch is cut from; :class:`~skmatgnn.graphs.DeviceGraphs` is one.
+
+    The row behind the last is a sample without a label, with which batches can be
+    filled up.
+    """
 
     def take(self, rows: np.ndarray, rows_on_device: Tensor) -> Any:
         """Cut out a batch.
@@ -74,7 +79,8 @@ class DeviceTable:
     def __init__(
         self, table: np.ndarray, device: torch.device | str, dtype: torch.dtype
     ) -> None:
-        self._table = torch.tensor(table, dtype=dtype, device=device)
+        rows = torch.tensor(table, dtype=dtype, device=device)
+        self._table = F.pad(rows, (0, 0, 0, 1))
 
     def take(self, rows: np.ndarray, rows_on_device: Tensor) -> Tensor:
         """Cut out a batch.
@@ -141,10 +147,13 @@ class DeviceTokens:
         device: torch.device | str,
         dtype: torch.dtype,
     ) -> None:
-        self._start, self._count = row_ptr[:-1], np.diff(row_ptr)
-        self._widest = int(self._count.max(initial=1))
-        counts = self._count if len(self._count) else np.zeros(1)
-        self._mean_count, self._spread = float(counts.mean()), float(counts.std())
+        counts = np.diff(row_ptr)
+        self._widest = int(counts.max(initial=1))
+        self._mean_count = float(counts.mean()) if len(counts) else 0.0
+        self._spread = float(counts.std()) if len(counts) else 0.0
+        # one token for the sample that fills up, as the mean over none is no number
+        self._start = np.append(row_ptr[:-1], 0)
+        self._count = np.append(counts, 1)
         self._start_there = torch.tensor(self._start, device=device)
         self._count_there = torch.tensor(self._count, device=device)
         self._numbers = torch.tensor(atomic_numbers, dtype=torch.int64, device=device)

@@ -45,6 +45,8 @@ def bootstrap_weights(
 
 
 class _EnsembleLoss(nn.Module):
+    skips_unknown = True
+
     def __init__(self, n_members: int = 1) -> None:
         super().__init__()
         self.n_members = n_members

@@ -170,6 +170,8 @@ class ReplayIterator:
         self._pool: Any = None
         self._frozen: list[str] = []
         self._failed = False
+        # a criterion of the user's may not know what to do without a target
+        self._fills_up = getattr(net.criterion_, "skips_unknown", False)
 
     def __len__(self) -> int:
         return len(self.iterator)
@@ -200,7 +202,11 @@ class ReplayIterator:
             self._steps.clear()  # other gradients are needed now
             self._pool = None  # which ended with the last graph in it
             self._frozen = list(self.net.frozen_modules_)
-        for rows in self.iterator.rows():
+        batches = list(self.iterator.rows())
+        if self._fills_up:  # one size is captured in place of two
+            largest = max(map(len, batches))
+            batches = [packed.filled_up(rows, largest) for rows in batches]
+        for rows in batches:
             capacity = packed.inputs.capacity(rows)
             captured = self._captured(packed, capacity)
             if captured is None:

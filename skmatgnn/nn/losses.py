@@ -240,19 +240,24 @@ LOSSES_WITH_STD: dict[str, Callable[..., Tensor]] = {
 def cross_entropy(
     logits: Tensor, target: Tensor, weight: Tensor | None = None
 ) -> Tensor:
-    """Average the cross entropy of class indices.
+    """Average the cross entropy of class indices over the known ones.
 
     Parameters
     ----------
     logits : Tensor of shape (n, n_classes)
     target : Tensor of shape (n, 1)
-        Class indices, as floats.
+        Class indices, as floats; NaN where unknown.
     weight : Tensor of shape (n,), optional
         Sample weights, of mean one over the training data.
 
     Returns
     -------
     Tensor of shape ()
+        Zero if no class is known.
     """
-    values = F.cross_entropy(logits, target[:, 0].long(), reduction="none")
-    return values.mean() if weight is None else (values * weight).mean()
+    known = torch.isfinite(target[:, 0])
+    index = torch.where(known, target[:, 0], 0).long()
+    values = F.cross_entropy(logits, index, reduction="none")
+    if weight is not None:
+        values = values * weight
+    return (values * known).sum() / known.sum().clamp(min=1)

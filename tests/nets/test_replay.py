@@ -8,10 +8,18 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 
-from skmatgnn import ALIGNNRegressor, CGCNNRegressor, CrabNetRegressor, MODNetRegressor
+from skmatgnn import (
+    ALIGNNRegressor,
+    CGCNNRegressor,
+    CrabNetClassifier,
+    CrabNetRegressor,
+    MODNetClassifier,
+    MODNetRegressor,
+)
 from skmatgnn.datasets import load_formation_energies, make_crystals
 from skmatgnn.nets import _loop, _replay
 from skmatgnn.nets._device_inputs import DeviceTokens
@@ -53,29 +61,58 @@ def padded_only(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        # without noise, of which padding would take a share
-        CrabNetRegressor(
-            max_epochs=3,
-            random_state=0,
-            precision="float64",
-            dropout=0,
-            fraction_noise=0,
-        ),
-        MODNetRegressor(max_epochs=5, random_state=0, precision="float64"),
-    ],
-    ids=["crabnet", "modnet"],
-)
-def test_training__padded_batches__same_model(model, monkeypatch):
+# without noise, of which padding would take a share
+QUIET = {"random_state": 0, "precision": "float64", "dropout": 0, "fraction_noise": 0}
+# the last batches have a sample less
+UNEVEN = {
+    "crabnet": CrabNetRegressor(max_epochs=3, batch_size=16, **QUIET),
+    "crabnet classes": CrabNetClassifier(max_epochs=3, batch_size=16, **QUIET),
+    "crabnet stopped": CrabNetRegressor(
+        max_epochs=3, batch_size=16, early_stopping=True, **QUIET
+    ),
+    "modnet": MODNetRegressor(
+        max_epochs=5, batch_size=16, random_state=0, precision="float64"
+    ),
+    "modnet classes": MODNetClassifier(
+        max_epochs=5, batch_size=16, random_state=0, precision="float64", bootstrap=True
+    ),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", UNEVEN)
+def test_training__padded_batches__same_model(name, weighted, monkeypatch):
     X, y = load_formation_energies(return_X_y=True)
-    X, y = X[:150], y[:150]
-    expected = model.fit(X, y).predict(X)
+    X, y, model = X[:155], y[:155], UNEVEN[name]
+    weight = np.linspace(0.5, 2, 155) if weighted else None
+    if "classes" in name:
+        y = np.digitize(y, np.quantile(y, [0.3, 0.6]))
+    output = "predict_proba" if "classes" in name else "predict"
+    expected = getattr(model.fit(X, y, sample_weight=weight), output)(X)
+    losses = [row["train_loss"] for row in model.history_]
     made = padded_only(monkeypatch)
-    found = model.fit(X, y).predict(X)
-    assert len(made) == 1
+    found = getattr(model.fit(X, y, sample_weight=weight), output)(X)
+    assert len({len(rows) for rows in made[0].iterator.rows()}) == 2
+    assert all(len(one._steps) == 1 for one in made)
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+    again = [row["train_loss"] for row in model.history_]
+    np.testing.assert_allclose(again, losses, rtol=1e-7)
+
+
+class OwnLoss(torch.nn.Module):
+    def __init__(self, loss):
+        super().__init__()
+
+    def forward(self, prediction, labels):
+        assert labels.target.isfinite().all()
+        return (prediction[:, :1] - labels.target).abs().mean()
+
+
+def test_training__criterion_of_the_user__gets_no_samples_without_target(monkeypatch):
+    X, y = load_formation_energies(return_X_y=True)
+    padded_only(monkeypatch)
+    model = clone(UNEVEN["crabnet"]).set_params(net_params={"criterion": OwnLoss})
+    assert np.isfinite(model.fit(X[:150], y[:150]).history_[-1]["train_loss"])
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
@@ -91,7 +128,8 @@ def test_training__padded_graphs__same_model(estimator, norm, monkeypatch):
     state = model.net_.module_.state_dict()
     made = padded_only(monkeypatch)
     found = model.fit(X, y).predict(X)
-    assert len(made) == 1
+    assert {len(rows) for rows in made[0].iterator.rows()} == {7, 8}
+    assert {capacity.n_samples for capacity in made[0]._steps} == {8}
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
     for name, value in model.net_.module_.state_dict().items():
         torch.testing.assert_close(value, state[name], rtol=1e-6, atol=1e-9)
