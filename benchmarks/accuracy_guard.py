@@ -114,6 +114,18 @@ WIDE = {
         10**6,
         {"three_body_cutoff": None},
     ),
+    "wide/crabnet-512": (
+        "expt_gap/CrabNetRegressor",
+        10**6,
+        {
+            "d_model": 512,
+            "norm_first": False,
+            "loss": "robust_l1",
+            "lr": 3e-4,
+            "batch_size": 128,
+            "max_epochs": 20,
+        },
+    ),
     "wide/alignn-128": (
         "phonons/ALIGNNRegressor",
         400,

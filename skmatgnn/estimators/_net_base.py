@@ -326,7 +326,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         """Make a net; ``precision`` is that of a net ``trained_on`` such a device."""
         device = resolve_device(self.device)
         if precision is None or torch.device(device).type != trained_on:
-            width = getattr(self._module, "block_width", _no_width)(**module)
+            width = getattr(self._module, "half_width", _no_width)(**module)
             precision = _resolve_precision(self.precision, device, width)
         hold_out = HoldOut(self.validation_fraction, split_seed)
         arguments: dict[str, Any] = {

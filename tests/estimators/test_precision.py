@@ -79,6 +79,31 @@ def test_precision__networks_without_blocks__auto_is_float32(crystals, native):
     assert model.fit(X[:20], y[:20]).net_.precision == "float32"
 
 
+def fit_crabnet(**options):
+    X, y = load_formation_energies(return_X_y=True)
+    small = {"n_layers": 1, "dim_feedforward": 8, "max_epochs": 2, "device": "cpu"}
+    return CrabNetRegressor(**small | {"random_state": 0} | options).fit(X[:20], y[:20])
+
+
+@pytest.mark.parametrize("width", [256, 512])
+def test_precision__crabnet__auto_is_bfloat16_from_the_published_width_on(
+    width, native
+):
+    expected = "bfloat16" if native and width == 512 else "float32"
+    assert fit_crabnet(d_model=width).net_.precision == expected
+
+
+def test_precision__crabnet_in_bfloat16__predictions_are_not_rounded():
+    model = fit_crabnet(d_model=32, precision="bfloat16", loss="l1")
+    X, _ = load_formation_energies(return_X_y=True)
+    outputs = model.net_.apply(
+        model._make_dataset(model._ensure_samples(X[:20]), reset=False),
+        model.net_.module_,
+    )
+    scaled = torch.tensor(outputs, dtype=torch.float32)
+    assert (scaled.bfloat16().float() - scaled).abs().max() > 1e-5
+
+
 def test_precision__narrow_network__bfloat16_is_float32_to_the_last_bit(crystals):
     found = [
         fit(crystals, precision=precision).predict(crystals[0])

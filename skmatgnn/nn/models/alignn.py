@@ -185,7 +185,7 @@ class ALIGNN(nn.Module):
         self.head = nn.Linear(hidden_dim, n_outputs)
 
     @staticmethod
-    def block_width(*, hidden_dim: int = 256, norm: str = "layer", **_: object) -> int:
+    def half_width(*, hidden_dim: int = 256, norm: str = "layer", **_: object) -> int:
         """Tell how wide the rows are that blocks on the CPU may multiply in bfloat16.
 
         Parameters

@@ -20,6 +20,7 @@ from skmatgnn.nn.layers import ElementEmbedding
 __all__ = ["CrabNet"]
 
 LOG_FACTOR = 0.0025  # brings the squared log2 of a fraction of 1e-6 to one
+MIN_HALF_WIDTH = 512
 LARGEST_LOG_STD = 3.0  # deviations from a 20th to 20 times the targets' spread
 
 
@@ -171,7 +172,9 @@ class ResidualHead(nn.Module):
         """
         for layer, shortcut in zip(self.layers, self.shortcuts, strict=True):
             x = F.leaky_relu(layer(x)) + shortcut(x)
-        return self.output(x)
+        # rounded to bfloat16, what is predicted would have three digits
+        with torch.autocast(x.device.type, enabled=False):
+            return self.output(x.to(self.output.weight.dtype))
 
 
 class CrabNet(nn.Module):
@@ -255,6 +258,23 @@ class CrabNet(nn.Module):
         widths = [d_model, 2 * d_model, d_model, d_model // 2, d_model // 4]
         # one output more is the gate
         self.head = ResidualHead(widths, n_outputs * (1 + uncertainty) + 1)
+
+    @staticmethod
+    def half_width(*, d_model: int = 512, **_: object) -> int:
+        """Tell how wide the products are that the CPU may do in bfloat16.
+
+        Parameters
+        ----------
+        d_model : int, default=512
+        **_ : object
+            Other parameters of the network.
+
+        Returns
+        -------
+        int
+            0 below the published width, where rounding takes as long as it saves.
+        """
+        return d_model if d_model >= MIN_HALF_WIDTH else 0
 
     def accepts_padding(self) -> bool:
         """Whether rows that no segment contains leave all others' results alone.
