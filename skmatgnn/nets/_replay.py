@@ -204,7 +204,7 @@ class ReplayIterator:
             self._frozen = list(self.net.frozen_modules_)
         batches = list(self.iterator.rows())
         if self._fills_up:  # one size is captured in place of two
-            largest = max(map(len, batches))
+            largest = max(map(len, batches), default=0)
             batches = [packed.filled_up(rows, largest) for rows in batches]
         for rows in batches:
             capacity = packed.inputs.capacity(rows)

@@ -180,6 +180,15 @@ def test_tokens__all_alike__have_room_for_one_more(counts, room):
     assert tokens.capacity(np.arange(len(counts))).sizes() == {"tokens": room}
 
 
+def test_replay__process_without_a_part_of_any_batch__has_none():
+    X, y = make_crystals(10, random_state=0, return_X_y=True)
+    model = CGCNNRegressor(max_epochs=1).fit(X, y)
+    dataset = model._make_dataset(model._ensure_samples(X), reset=False)
+    iterator = model.net_.get_iterator(dataset)
+    iterator.rows = lambda: iter(())
+    assert list(ReplayIterator(model.net_, iterator, training=False)) == []
+
+
 def test_can_replay__cpu_or_curious_callback_or_short_run__no(monkeypatch):
     X, y = load_formation_energies(return_X_y=True)
     net = CrabNetRegressor(max_epochs=1, device="cpu").fit(X[:20], y[:20]).net_
