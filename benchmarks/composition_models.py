@@ -173,11 +173,18 @@ def epoch_runs():
     return [
         ("crabnet", "epoch", peer, {"params": {}, "stop_after": EPOCH_REPEATS}),
         (OURS, "epoch", ours, short),
-        (
-            OURS,
-            "published network, epoch",
-            ours,
-            {**short, "preset": "CRABNET_2021", "params": batch},
+        *(
+            (
+                OURS,
+                f"published network, {precision}, epoch",
+                ours,
+                {
+                    **short,
+                    "preset": "CRABNET_2021",
+                    "params": {**batch, "precision": precision},
+                },
+            )
+            for precision in ("float32", "bfloat16")
         ),
     ]
 

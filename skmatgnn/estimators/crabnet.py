@@ -345,8 +345,8 @@ class CrabNetRegressor(NetRegressorMixin, BaseCrabNet):
     The default network is a quarter as wide as the published one, which is
     ``presets.CRABNET_2021``; it normalises before the attention, learns the spread
     apart from the values, and is trained by AdamW in place of Lamb with Lookahead and
-    averaged weights. On the first official fold of matbench expt_gap its mean absolute
-    error is 0.342 eV after four minutes on one core, where the published one is 0.348.
+    averaged weights. On the official folds of matbench expt_gap its mean absolute error
+    is 0.344 eV after two minutes each on one core, where the published one is 0.346.
 
     The spread is learnt on the training rows, so that a network that fits them closely
     is too sure of itself on new ones; calibrate it, or train an ensemble. With
