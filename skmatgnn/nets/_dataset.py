@@ -316,7 +316,8 @@ class PackedDataset:
         -------
         ndarray of shape (size,), int64
         """
-        return np.pad(rows, (0, size - len(rows)), constant_values=self.n_samples)
+        missing = size - len(rows)
+        return np.append(rows, [self.n_samples] * missing) if missing else rows
 
     def take(self, rows: np.ndarray) -> Batch:
         """Cut out a batch.
