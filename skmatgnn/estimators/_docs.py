@@ -89,7 +89,7 @@ precision : {"auto", "float32", "tf32", "bfloat16", "float64"}, default={precisi
     ALIGNN with layer norm and a ``hidden_dim`` of 128 or more, and for CrabNet with a
     ``d_model`` of 512 or more, on a CPU that torch says has ``avx512_bf16``. On the
     CPU, ALIGNN in bfloat16 is float32 but for the factors of products of that width;
-    CrabNet's last map is always in float32.
+    the last map of every network is in float32.
 warm_start : bool, default={warm_start}
     Whether ``fit`` continues from the weights of the last ``fit``.
 pretrained : path, FrozenEstimator or None, default={pretrained}

@@ -28,8 +28,27 @@ __all__ = [
     "ElementEmbedding",
     "GaussianBasis",
     "NormedLinear",
+    "last_map",
     "make_norm",
 ]
+
+
+def last_map(layer: nn.Module, x: Tensor) -> Tensor:
+    """Compute what a network gives in the format of its weights, under any autocast.
+
+    Outputs rounded to bfloat16 have three digits.
+
+    Parameters
+    ----------
+    layer : torch.nn.Module
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.to(next(layer.parameters()).dtype))
 
 
 class BatchNorm(nn.BatchNorm1d):

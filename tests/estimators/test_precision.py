@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sklearn.base import clone
 
-from skmatgnn import ALIGNNRegressor, CGCNNRegressor, CrabNetRegressor
+from skmatgnn import (
+    ALIGNNRegressor,
+    CGCNNRegressor,
+    CrabNetRegressor,
+    MODNetRegressor,
+    MPTRegressor,
+)
 from skmatgnn.datasets import load_formation_energies, make_crystals
 from skmatgnn.nn.ops import kernels
 
@@ -93,17 +100,6 @@ def test_precision__crabnet__auto_is_bfloat16_from_the_published_width_on(
     assert fit_crabnet(d_model=width).net_.precision == expected
 
 
-def test_precision__crabnet_in_bfloat16__predictions_are_not_rounded():
-    model = fit_crabnet(d_model=32, precision="bfloat16", loss="l1")
-    X, _ = load_formation_energies(return_X_y=True)
-    outputs = model.net_.apply(
-        model._make_dataset(model._ensure_samples(X[:20]), reset=False),
-        model.net_.module_,
-    )
-    scaled = torch.tensor(outputs, dtype=torch.float32)
-    assert (scaled.bfloat16().float() - scaled).abs().max() > 1e-5
-
-
 def test_precision__narrow_network__bfloat16_is_float32_to_the_last_bit(crystals):
     found = [
         fit(crystals, precision=precision).predict(crystals[0])
@@ -112,12 +108,27 @@ def test_precision__narrow_network__bfloat16_is_float32_to_the_last_bit(crystals
     assert (found[0] == found[1]).all()
 
 
-def test_precision__bfloat16__predictions_are_not_rounded(crystals):
-    found = fit(crystals, hidden_dim=128, precision="bfloat16")
-    scaler = found.target_scaler_
-    outputs = (found.predict(crystals[0]) - scaler.mean_) / scaler.scale_
+@pytest.mark.parametrize("computed", ["auto", "reference"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        ALIGNNRegressor(**SMALL, hidden_dim=128),
+        CGCNNRegressor(max_epochs=2, random_state=0, device="cpu"),
+        MPTRegressor(**SMALL, hidden_dim=128),
+        MPTRegressor(architecture="cgcnn", max_epochs=2, random_state=0, device="cpu"),
+        CrabNetRegressor(d_model=32, max_epochs=2, random_state=0, device="cpu"),
+        MODNetRegressor(n_models=2, max_epochs=2, random_state=0, device="cpu"),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_precision__bfloat16__predictions_are_not_rounded(model, computed, crystals):
+    X, y = crystals
+    model = clone(model).set_params(precision="bfloat16")
+    with kernels(computed):
+        dataset = model.fit(X, y)._make_dataset(model._ensure_samples(X), reset=False)
+        outputs = model.net_.apply(dataset, model.net_.module_)
     scaled = torch.tensor(outputs, dtype=torch.float32)
-    assert (scaled.bfloat16().float() - scaled).abs().max() > 1e-5
+    assert (scaled.bfloat16().float() - scaled).abs().max() > 1e-6
 
 
 def test_precision__other_processor__resumable_fit_starts_afresh(

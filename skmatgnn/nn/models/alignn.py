@@ -19,11 +19,11 @@ from skmatgnn.nn.layers import (
     ElementEmbedding,
     GaussianBasis,
     NormedLinear,
+    last_map,
 )
 from skmatgnn.nn.ops import (
     PackedMaps,
     distinct_rows,
-    full_products,
     is_layer_norm,
     nearest_rows,
     pack_maps,
@@ -286,9 +286,7 @@ class ALIGNN(nn.Module):
         -------
         Tensor of shape (n_graphs, n_outputs)
         """
-        pooled = self.embed(batch)
-        with full_products(pooled):
-            return self.head(pooled)
+        return last_map(self.head, self.embed(batch))
 
 
 def _embed(

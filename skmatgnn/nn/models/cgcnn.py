@@ -13,7 +13,12 @@ from torch.nn import functional as F
 
 from skmatgnn.nn._blocks import Block
 from skmatgnn.nn._inputs import GraphInput
-from skmatgnn.nn.layers import CrystalGraphConv, ElementEmbedding, GaussianBasis
+from skmatgnn.nn.layers import (
+    CrystalGraphConv,
+    ElementEmbedding,
+    GaussianBasis,
+    last_map,
+)
 from skmatgnn.nn.ops import segment_mean, use_dgl
 
 __all__ = ["CGCNN"]
@@ -126,4 +131,4 @@ class CGCNN(nn.Module):
         -------
         Tensor of shape (n_graphs, n_outputs)
         """
-        return self.head(self.embed(batch))
+        return last_map(self.head, self.embed(batch))

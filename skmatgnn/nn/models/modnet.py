@@ -14,6 +14,8 @@ from numbers import Integral
 import torch
 from torch import Tensor, nn
 
+from skmatgnn.nn.layers import last_map
+
 __all__ = ["ACTIVATIONS", "MODNet", "MemberLinear", "TargetGroups"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -177,7 +179,7 @@ class MODNet(nn.Module):
         """
         paths = self._paths(features)
         return _side_by_side(
-            [output(path) for output, path in zip(self.outputs, paths, strict=True)]
+            [last_map(*part) for part in zip(self.outputs, paths, strict=True)]
         )
 
     def embed(self, features: Tensor) -> Tensor:

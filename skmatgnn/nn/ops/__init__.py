@@ -11,7 +11,6 @@ cache. All of them can go through DGL's kernels instead.
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
 from skmatgnn.nn.ops._alike import merge_alike
 from skmatgnn.nn.ops._choice import (
-    full_products,
     half_products_pay,
     kernels,
     use_blocks,
@@ -42,7 +41,6 @@ __all__ = [
     "PackedMaps",
     "distinct_rows",
     "edge_gated_update",
-    "full_products",
     "gather_receivers",
     "gather_senders",
     "half_products_pay",

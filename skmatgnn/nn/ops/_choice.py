@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
@@ -20,7 +20,6 @@ from skmatgnn.utils._compiled import compiled_module
 __all__ = [
     "angle_steps",
     "block_kernels",
-    "full_products",
     "half_products_pay",
     "has_half_products",
     "kernels",
@@ -181,24 +180,6 @@ def half_products_pay(width: int) -> bool:
         and torch.backends.mkldnn.is_available()
         and ask().get("avx512_bf16", False)
     )
-
-
-def full_products(x: Tensor) -> AbstractContextManager[object]:
-    """Leave products out of autocast where blocks compute all that comes before.
-
-    The last map of a network has to be: its outputs rounded to bfloat16 have three
-    digits.
-
-    Parameters
-    ----------
-    x : Tensor
-        What is to be mapped.
-
-    Returns
-    -------
-    context manager
-    """
-    return torch.autocast("cpu", enabled=False) if use_blocks(x) else nullcontext()
 
 
 def block_kernels() -> ModuleType:
