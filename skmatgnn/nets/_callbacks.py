@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -184,6 +184,8 @@ class OneCycle(Callback):
     ----------
     Smith, Topin, "Super-convergence", arXiv:1708.07120.
     """
+
+    reads_outputs_of: ClassVar[tuple[str, ...]] = ()  # lets steps on a GPU wait
 
     def on_train_begin(self, net: GraphNet, X: Any = None, **_: Any) -> None:
         """Reset the rate.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -425,20 +425,24 @@ class GraphNet(NeuralNet):
         """
         if iterator is None:
             return
-        tallies = []
-        for batch in iterator:
+        counted: list[Tensor] = []  # of one step or, where they waited, of several
+        batches: Iterable[Any] = iterator
+        if isinstance(iterator, ReplayIterator):
+            batches = iterator.batches(counted)
+        for batch in batches:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            if "tally" in step:  # which the next replay overwrites
-                tallies.append(step.pop("tally").clone())
-            else:
-                tallies.append(tally(step["loss"], batch[1]))
+            if "tally" in step:
+                counted.append(step.pop("tally"))
+            elif step:
+                counted.append(tally(step["loss"], batch[1]))
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        loss, known = over_ranks(self, *torch.stack(tallies).sum(0))
+        tallies = torch.cat([one.view(-1, 2) for one in counted])
+        loss, known = over_ranks(self, *tallies.sum(0))
         mean = float(loss) / max(int(known), 1)
         self.history.record(f"{prefix}_loss", mean)
         if training and not np.isfinite(mean):
-            self.bad_step_ = locate([counted[0] for counted in tallies], iterator)
+            self.bad_step_ = locate(tallies[:, 0], iterator)
         self.history.record(f"{prefix}_batch_count", len(iterator))
 
     def apply(

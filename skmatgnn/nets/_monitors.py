@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from skorch.callbacks import Callback
@@ -24,6 +24,8 @@ class _Monitor(Callback):
 
     Nothing is done without validation data.
     """
+
+    reads_outputs_of: ClassVar[tuple[str, ...]] = ("validation",)
 
     @abstractmethod
     def _sums(

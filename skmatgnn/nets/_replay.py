@@ -14,7 +14,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
-from skmatgnn.nets._captured import CapturedStep, padded_batch
+from skmatgnn.nets._captured import MOST_AHEAD, CapturedStep, padded_batch
 from skmatgnn.nets._dataset import (
     Batch,
     DeviceDataset,
@@ -75,6 +75,14 @@ def _sees_batches(callback: Callback) -> bool:
     return type(callback).on_batch_begin is not Callback.on_batch_begin
 
 
+def _reads_outputs(callback: Callback, training: bool) -> bool:
+    """Whether a callback looks at what a step computes."""
+    if type(callback).on_batch_end is Callback.on_batch_end:
+        return False
+    phases = getattr(callback, "reads_outputs_of", ("training", "validation"))
+    return ("training" if training else "validation") in phases
+
+
 def _talks(module: nn.Module) -> bool:
     """Whether a forward pass waits for other processes, which may not capture now."""
     return isinstance(module, BatchNorm) and module.all_sum is not None
@@ -125,12 +133,15 @@ class ReplayedBatch(NamedTuple):
         Those of this batch only once it was run.
     captured : CapturedStep
     rows : ndarray of shape (n_samples,), int64
+    waits : bool
+        Whether it may be run later, with others, as nobody looks at its outputs.
     """
 
     inputs: Any
     labels: Labels
     captured: CapturedStep
     rows: np.ndarray
+    waits: bool
 
     def updates(self) -> bool:
         """Whether the captured step updates the weights, too.
@@ -142,12 +153,16 @@ class ReplayedBatch(NamedTuple):
         return self.captured.update is not None
 
     def run(self) -> dict[str, Tensor]:
-        """Run the captured step.
+        """Run the captured step, or note it.
 
         Returns
         -------
         dict of str to Tensor
+            Nothing of a step that waits.
         """
+        if self.waits:
+            self.captured.wait(self.rows)
+            return {}
         return self.captured.run(self.rows)
 
 
@@ -170,6 +185,9 @@ class ReplayIterator:
         self._pool: Any = None
         self._frozen: list[str] = []
         self._failed = False
+        self._waits = not any(
+            _reads_outputs(callback, training) for _, callback in net.callbacks_
+        )
         # a criterion of the user's may not know what to do without a target
         self._fills_up = getattr(net.criterion_, "skips_unknown", False)
 
@@ -197,6 +215,22 @@ class ReplayIterator:
         return self.iterator.drawn
 
     def __iter__(self) -> Iterator[Batch | ReplayedBatch]:
+        return self.batches(None)
+
+    def batches(self, tallies: list[Tensor] | None) -> Iterator[Batch | ReplayedBatch]:
+        """Go through the batches once.
+
+        Parameters
+        ----------
+        tallies : list of Tensor or None
+            Where steps that may wait for others put what they count, of shape
+            (n_steps, 2), before the next batch that does not wait comes. None lets
+            none wait.
+
+        Yields
+        ------
+        tuple of inputs and Labels, or ReplayedBatch
+        """
         packed = self.iterator.pack()
         if self.training and self._frozen != self.net.frozen_modules_:
             self._steps.clear()  # other gradients are needed now
@@ -206,14 +240,22 @@ class ReplayIterator:
         if self._fills_up:  # one size is captured in place of two
             largest = max(map(len, batches), default=0)
             batches = [packed.filled_up(rows, largest) for rows in batches]
+        last: CapturedStep | None = None
+        ahead = 1  # few at first, so that the device has something to do
         for rows in batches:
             capacity = packed.inputs.capacity(rows)
             captured = self._captured(packed, capacity)
+            if last is not None and (captured is not last or last.n_waiting() == ahead):
+                ahead = min(2 * ahead, MOST_AHEAD)
+                _run_waiting(last, tallies)
+            last = captured
             if captured is None:
                 index = torch.from_numpy(rows).to(packed.device, non_blocking=True)
                 yield padded_batch(packed, index, capacity)
             else:
-                yield ReplayedBatch(*captured.batch, captured, rows)
+                waits = tallies is not None and self._waits and captured.may_wait()
+                yield ReplayedBatch(*captured.batch, captured, rows, waits)
+        _run_waiting(last, tallies)
 
     def _captured(
         self, packed: PackedDataset, capacity: Capacity
@@ -248,3 +290,10 @@ class ReplayIterator:
                 stacklevel=2,
             )
             return None
+
+
+def _run_waiting(captured: CapturedStep | None, tallies: list[Tensor] | None) -> None:
+    if captured is not None and captured.n_waiting():
+        counted = captured.flush()
+        if tallies is not None and counted is not None:
+            tallies.append(counted)

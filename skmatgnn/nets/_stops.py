@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from skmatgnn.utils.interrupts import count_interrupt
@@ -32,13 +31,12 @@ class TrainingInterruptedWarning(UserWarning):
     """Training ended before its last epoch and kept the best model so far."""
 
 
-def locate(losses: list[Tensor], iterator: GraphIterator | ReplayIterator) -> str:
+def locate(losses: Tensor, iterator: GraphIterator | ReplayIterator) -> str:
     """Say in which step of an epoch the loss was not finite for the first time.
 
     Parameters
     ----------
-    losses : list of Tensor of shape ()
-        Of each batch.
+    losses : Tensor of shape (n_batches,)
     iterator : GraphIterator or ReplayIterator
         That gave the batches.
 
@@ -47,7 +45,7 @@ def locate(losses: list[Tensor], iterator: GraphIterator | ReplayIterator) -> st
     str
         A sentence, or nothing where all losses were finite.
     """
-    bad = np.flatnonzero(~torch.stack(losses).isfinite().cpu().numpy())
+    bad = np.flatnonzero(~losses.isfinite().cpu().numpy())
     if not len(bad):
         return ""
     step = int(bad[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from functools import partial
 
@@ -21,7 +22,8 @@ from skmatgnn import (
     MODNetRegressor,
 )
 from skmatgnn.datasets import load_formation_energies, make_crystals
-from skmatgnn.nets import _loop, _replay
+from skmatgnn.nets import TrainingInterruptedWarning, _captured, _loop, _replay
+from skmatgnn.nets._adamw import N_RATES
 from skmatgnn.nets._device_inputs import DeviceTokens
 from skmatgnn.nets._replay import ReplayIterator, can_replay
 from skmatgnn.nn.layers import BatchNorm
@@ -61,6 +63,83 @@ def padded_only(monkeypatch):
     return made
 
 
+class ComputedAnew:
+    """In place of a CUDA graph."""
+
+    def __init__(self, compute):
+        self.replay = compute
+
+
+class PlainUpdate:
+    """AdamW by torch at the rates that were sent, in place of a kernel's."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    @property
+    def groups(self):  # others when a state was loaded
+        return self.optimizer.param_groups
+
+    def rates(self):
+        return [
+            rate
+            for group in self.groups
+            for rate in (group["lr"], *group["betas"], *[0.0] * (N_RATES - 3))
+        ]
+
+    def launch(self, rates):
+        host = [(group["lr"], group["betas"]) for group in self.groups]
+        sent = rates.view(-1, N_RATES).tolist()
+        for group, (lr, *betas) in zip(self.groups, sent, strict=True):
+            group["lr"], group["betas"] = lr, tuple(betas[:2])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        for group, (lr, betas) in zip(self.groups, host, strict=True):
+            group["lr"], group["betas"] = lr, betas
+
+    def write(self):
+        pass
+
+
+class PlainOptimizer:
+    def __init__(self, net):
+        self.update, self.param_groups = PlainUpdate(net.optimizer_), [None]
+
+    def room(self):
+        return []
+
+    def prepare(self, room):
+        return self.update
+
+
+def replayed_on_cpu(monkeypatch):
+    """Let steps be 'captured' on the CPU; how many were run at once, and what."""
+    runs = []
+
+    class OnCPU(_captured.CapturedStep):
+        def __init__(self, net, *args, **options):
+            parts = net.module_, net.optimizer_
+            states = [copy.deepcopy(part.state_dict()) for part in parts]
+            super().__init__(net, *args, **options)
+            for part, state in zip(parts, states, strict=True):
+                part.load_state_dict(state)
+
+        def flush(self):
+            runs.append(("train" if self._training else "valid", self.n_waiting()))
+            return super().flush()
+
+    def record(compute, pool, generators):
+        compute()  # which a CUDA graph would not yet
+        return ComputedAnew(compute)
+
+    monkeypatch.setattr(_captured, "_record", record)
+    monkeypatch.setattr(_captured, "_capturable_optimizer", PlainOptimizer)
+    monkeypatch.setattr(_replay, "CapturedStep", OnCPU)
+    monkeypatch.setattr(_loop, "can_replay", lambda net, n_steps: True)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    return runs
+
+
 # without noise, of which padding would take a share
 QUIET = {"random_state": 0, "precision": "float64", "dropout": 0, "fraction_noise": 0}
 # the last batches have a sample less
@@ -97,6 +176,73 @@ def test_training__padded_batches__same_model(name, weighted, monkeypatch):
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
     again = [row["train_loss"] for row in model.history_]
     np.testing.assert_allclose(again, losses, rtol=1e-7)
+
+
+class SeesOutputs(Callback):
+    def __init__(self):
+        self.losses = []
+
+    def on_batch_end(self, net, training=False, loss=None, y_pred=None, **_):
+        if training:
+            self.losses.append(loss.item())
+            assert len(y_pred) in {15, 16}
+
+
+AT_ONCE = [1, 2, 4, 2]  # of nine steps, the first of ten being computed as it comes
+
+
+@pytest.mark.parametrize(
+    ("name", "at_once"),
+    [
+        ("crabnet", {"train": AT_ONCE}),
+        ("crabnet classes", {"train": AT_ONCE}),
+        # the error that is watched takes the outputs of validation
+        ("crabnet stopped", {"train": [1, 2, 4, 1], "valid": [1]}),
+    ],
+)
+def test_replay__steps_sent_several_at_once__same_model(name, at_once, monkeypatch):
+    X, y = load_formation_energies(return_X_y=True)
+    X, y, model = X[:155], y[:155], clone(UNEVEN[name])
+    if "classes" in name:
+        y = np.digitize(y, np.quantile(y, [0.3, 0.6]))
+    output = "predict_proba" if "classes" in name else "predict"
+    expected, history = getattr(model.fit(X, y), output)(X), model.history_
+    runs = replayed_on_cpu(monkeypatch)
+    found = getattr(model.fit(X, y), output)(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+    for row, other in zip(model.history_, history, strict=True):
+        assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-9)
+    for phase, numbers in at_once.items():
+        found = [number for kind, number in runs if kind == phase]
+        assert found[: len(numbers)] == numbers
+
+
+def test_replay__callback_that_reads_outputs__gets_those_of_each_step(monkeypatch):
+    X, y = load_formation_energies(return_X_y=True)
+    X, y = X[:155], y[:155]
+    seen, again = SeesOutputs(), SeesOutputs()
+    clone(UNEVEN["crabnet"]).set_params(callbacks=[seen]).fit(X, y)
+    runs = replayed_on_cpu(monkeypatch)
+    clone(UNEVEN["crabnet"]).set_params(callbacks=[again]).fit(X, y)
+    assert runs
+    assert {number for _, number in runs} == {1}
+    np.testing.assert_allclose(again.losses, seen.losses, rtol=1e-9)
+
+
+def message_of(model, X, y):
+    with pytest.warns(TrainingInterruptedWarning) as caught:
+        model.fit(X, y)
+    return str(caught[0].message)
+
+
+def test_replay__loss_not_finite__says_in_which_step(monkeypatch):
+    X, y = load_formation_energies(return_X_y=True)
+    model = clone(UNEVEN["crabnet"]).set_params(lr=1e150)
+    expected = message_of(model, X[:155], y[:155])
+    runs = replayed_on_cpu(monkeypatch)
+    assert message_of(model, X[:155], y[:155]) == expected
+    assert "It happened in step " in expected
+    assert max(number for _, number in runs) > 1
 
 
 class OwnLoss(torch.nn.Module):
