@@ -60,7 +60,10 @@ class BestModel(Callback):
         if loss < net.best_loss_:
             net.best_epoch_, net.best_loss_ = len(net.history), loss
             state = net.module_.state_dict()
-            self.state_ = {key: value.clone() for key, value in state.items()}
+            if self.state_ is None:
+                self.state_ = {key: value.clone() for key, value in state.items()}
+            else:  # in one launch
+                torch._foreach_copy_([*self.state_.values()], [*state.values()])
 
     def on_train_end(self, net: GraphNet, **_: Any) -> None:
         """Restore.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -427,18 +427,21 @@ class GraphNet(NeuralNet):
             return
         counted: list[Tensor] = []  # of one step or, where they waited, of several
         batches: Iterable[Any] = iterator
+        turn: AbstractContextManager[Any] = nullcontext()
         if isinstance(iterator, ReplayIterator):
-            batches = iterator.batches(counted)
-        for batch in batches:
-            self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
-            if "tally" in step:
-                counted.append(step.pop("tally"))
-            elif step:
-                counted.append(tally(step["loss"], batch[1]))
-            self.notify("on_batch_end", batch=batch, training=training, **step)
-        tallies = torch.cat([one.view(-1, 2) for one in counted])
-        loss, known = over_ranks(self, *tallies.sum(0))
+            batches, turn = iterator.batches(counted), iterator.turn()
+        with turn:
+            for batch in batches:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch, **fit_params)
+                if "tally" in step:
+                    counted.append(step.pop("tally"))
+                elif step:
+                    counted.append(tally(step["loss"], batch[1]))
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+            tallies = torch.cat([one.view(-1, 2) for one in counted])
+            total = tallies.sum(0)
+        [(loss, known)] = over_ranks(self, total)
         mean = float(loss) / max(int(known), 1)
         self.history.record(f"{prefix}_loss", mean)
         if training and not np.isfinite(mean):

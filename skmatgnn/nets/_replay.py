@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,7 @@ MIN_STEPS = 30  # of a run; capturing costs as much as a few steps
 MAX_GRAPHS = 16  # each keeps its outputs and gradients
 
 _streams = threading.local()
+_launching = threading.Lock()
 
 
 def can_replay(net: GraphNet, n_steps: int) -> bool:
@@ -216,6 +217,19 @@ class ReplayIterator:
 
     def __iter__(self) -> Iterator[Batch | ReplayedBatch]:
         return self.batches(None)
+
+    def turn(self) -> AbstractContextManager[Any]:
+        """Launch while no other thread does.
+
+        Threads that take turns need not hand the interpreter to each other around each
+        of a hundred operations.
+
+        Returns
+        -------
+        context manager
+            Without effect where a callback of the user's is called between steps.
+        """
+        return _launching if self._waits else nullcontext()
 
     def batches(self, tallies: list[Tensor] | None) -> Iterator[Batch | ReplayedBatch]:
         """Go through the batches once.
