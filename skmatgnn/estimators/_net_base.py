@@ -39,6 +39,7 @@ from skmatgnn.nets._fine_tuning import STRATEGIES
 from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
 from skmatgnn.nets._shared_state import kept_generator
 from skmatgnn.nets._training_record import TrainingRecord, require_writable
+from skmatgnn.nets._turns import taking_turns
 from skmatgnn.nn.ops import half_products_pay
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._seeds import MAX_SEED
@@ -352,7 +353,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
                 arguments["optimizer"] = OneLaunchAdamW
         net = GraphNet(self._module, **{**arguments, **own})
         # torch draws weights from the global generator before ours replaces them
-        with kept_generator():
+        with kept_generator(), taking_turns(device):
             return net.initialize()
 
     def _callbacks(self) -> list:

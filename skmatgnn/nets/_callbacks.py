@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 from skorch.callbacks import Callback
+from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
 
@@ -30,6 +31,11 @@ def _monitored(net: GraphNet) -> str:
     return next(name for name in names if name in net.history[-1])
 
 
+def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
+    """Copy the tensors of a network to those of another, in one launch."""
+    torch._foreach_copy_([*target.values()], [source[name] for name in target])
+
+
 class BestModel(Callback):
     """Remember the best epoch and restore its weights when training ends.
 
@@ -46,7 +52,7 @@ class BestModel(Callback):
         **_ : object
         """
         net.best_epoch_, net.best_loss_ = None, np.inf
-        self.state_: dict[str, torch.Tensor] | None = None
+        self.state_: dict[str, Tensor] | None = None
 
     def on_epoch_end(self, net: GraphNet, **_: Any) -> None:
         """Keep the weights if they are the best so far.
@@ -62,8 +68,8 @@ class BestModel(Callback):
             state = net.module_.state_dict()
             if self.state_ is None:
                 self.state_ = {key: value.clone() for key, value in state.items()}
-            else:  # in one launch
-                torch._foreach_copy_([*self.state_.values()], [*state.values()])
+            else:
+                _copy(state, self.state_)
 
     def on_train_end(self, net: GraphNet, **_: Any) -> None:
         """Restore.
@@ -74,7 +80,7 @@ class BestModel(Callback):
         **_ : object
         """
         if self.state_ is not None:
-            net.module_.load_state_dict(self.state_)
+            _copy(self.state_, net.module_.state_dict())
         self.state_ = None
 
     def training_state(self) -> dict[str, Any]:

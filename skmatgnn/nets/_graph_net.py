@@ -23,6 +23,7 @@ from skmatgnn.nets._replay import ReplayedBatch, ReplayIterator, own_stream
 from skmatgnn.nets._seeding import initialize_weights
 from skmatgnn.nets._step import compute_step, evaluate_step, tally
 from skmatgnn.nets._stops import locate, report_interrupt
+from skmatgnn.nets._turns import taking_turns
 from skmatgnn.nn._blocks import Block
 
 if TYPE_CHECKING:
@@ -482,8 +483,11 @@ class GraphNet(NeuralNet):
     ) -> np.ndarray:
         iterator = self.get_iterator(dataset)
         iterator.batch_size = size
+        parts = []
         with torch.inference_mode(), self.numerics():
-            parts = [function(batch).double() for batch, _ in iterator]
+            for batch, _ in iterator:
+                with taking_turns(self.device):
+                    parts.append(function(batch).double())
             return torch.cat(parts).cpu().numpy()
 
     def forward_iter(

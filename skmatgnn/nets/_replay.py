@@ -22,6 +22,7 @@ from skmatgnn.nets._dataset import (
     Labels,
     PackedDataset,
 )
+from skmatgnn.nets._turns import taking_turns
 from skmatgnn.nn.layers import BatchNorm
 from skmatgnn.utils.capacity import Capacity
 
@@ -40,7 +41,6 @@ MIN_STEPS = 30  # of a run; capturing costs as much as a few steps
 MAX_GRAPHS = 16  # each keeps its outputs and gradients
 
 _streams = threading.local()
-_launching = threading.Lock()
 
 
 def can_replay(net: GraphNet, n_steps: int) -> bool:
@@ -219,17 +219,14 @@ class ReplayIterator:
         return self.batches(None)
 
     def turn(self) -> AbstractContextManager[Any]:
-        """Launch while no other thread does.
-
-        Threads that take turns need not hand the interpreter to each other around each
-        of a hundred operations.
+        """Take turns with other threads where only launches happen between steps.
 
         Returns
         -------
         context manager
-            Without effect where a callback of the user's is called between steps.
+            Without effect where a callback of the user's is called there.
         """
-        return _launching if self._waits else nullcontext()
+        return taking_turns(self.net.device) if self._waits else nullcontext()
 
     def batches(self, tallies: list[Tensor] | None) -> Iterator[Batch | ReplayedBatch]:
         """Go through the batches once.

@@ -1,0 +1,67 @@
+"""Threads that launch work on one GPU take turns."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+import pytest
+from skorch.callbacks import Callback
+
+from skmatgnn import CrabNetRegressor
+from skmatgnn.datasets import load_formation_energies
+from skmatgnn.nets._replay import ReplayIterator
+from skmatgnn.nets._turns import taking_turns
+
+
+class SeesOutputs(Callback):
+    def on_batch_end(self, net, **_):
+        pass
+
+
+def is_excluded(turn):
+    """Whether another thread has to wait for a turn."""
+    entered = threading.Event()
+
+    def enter():
+        with turn():
+            entered.set()
+
+    thread = threading.Thread(target=enter, daemon=True)
+    thread.start()
+    return thread, not entered.wait(0.3)
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "waits"),
+    [
+        ("cuda", "cuda", True),
+        ("cuda:1", "cuda", True),
+        ("cuda", "cpu", False),
+        ("cpu", "cuda", False),
+    ],
+)
+def test_turns__of_two_threads__exclude_each_other_on_a_gpu(mine, others, waits):
+    with ExitStack() as nested:
+        nested.enter_context(taking_turns(mine))
+        nested.enter_context(taking_turns(mine))  # of one thread they may be nested
+        thread, excluded = is_excluded(lambda: taking_turns(others))
+    thread.join(5)
+    assert excluded is waits
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("callbacks", "waits"), [([], True), ([SeesOutputs()], False)])
+def test_replay__turn__only_without_a_callback_between_steps(
+    callbacks, waits, monkeypatch
+):
+    X, y = load_formation_energies(return_X_y=True)
+    model = CrabNetRegressor(max_epochs=1, device="cpu", callbacks=callbacks)
+    net = model.fit(X[:20], y[:20]).net_
+    dataset = model._make_dataset(model._ensure_samples(X[:20]), reset=False)
+    iterator = ReplayIterator(net, net.get_iterator(dataset), training=True)
+    monkeypatch.setattr(net, "device", "cuda")
+    with iterator.turn():
+        thread, excluded = is_excluded(iterator.turn)
+    thread.join(5)
+    assert excluded is waits
