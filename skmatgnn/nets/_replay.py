@@ -76,12 +76,12 @@ def _sees_batches(callback: Callback) -> bool:
     return type(callback).on_batch_begin is not Callback.on_batch_begin
 
 
-def _reads_outputs(callback: Callback, training: bool) -> bool:
-    """Whether a callback looks at what a step computes."""
+def _phases_read(callback: Callback) -> tuple[str, ...]:
+    """In which phases a callback looks at what a step computes."""
     if type(callback).on_batch_end is Callback.on_batch_end:
-        return False
-    phases = getattr(callback, "reads_outputs_of", ("training", "validation"))
-    return ("training" if training else "validation") in phases
+        return ()
+    # all that is known of one of the user's
+    return getattr(callback, "reads_outputs_of", ("training", "validation"))
 
 
 def _talks(module: nn.Module) -> bool:
@@ -186,11 +186,13 @@ class ReplayIterator:
         self._pool: Any = None
         self._frozen: list[str] = []
         self._failed = False
-        self._waits = not any(
-            _reads_outputs(callback, training) for _, callback in net.callbacks_
-        )
-        # a criterion of the user's may not know what to do without a target
-        self._fills_up = getattr(net.criterion_, "skips_unknown", False)
+        read = {
+            name for _, callback in net.callbacks_ for name in _phases_read(callback)
+        }
+        self._waits = ("training" if training else "validation") not in read
+        # what is the user's may not know what to do without a target
+        skips_unknown = getattr(net.criterion_, "skips_unknown", False)
+        self._fills_up = skips_unknown and "training" not in read
 
     def __len__(self) -> int:
         return len(self.iterator)
