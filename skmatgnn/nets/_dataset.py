@@ -153,6 +153,16 @@ class DeviceDataset(Dataset, ABC):
             self._on_device[key] = PackedDataset(self, device, dtype)
         return self._on_device[key]
 
+    def work(self) -> np.ndarray | None:
+        """Say about how much there is to do for each stored sample.
+
+        Returns
+        -------
+        ndarray of shape (n_stored,), or None
+            In any unit; None where all are alike.
+        """
+        return None
+
     @abstractmethod
     def _sample(self, row: int) -> Any:
         """Input of one row, on the host."""
@@ -190,6 +200,15 @@ class GraphDataset(DeviceDataset):
     ) -> None:
         super().__init__(len(graphs), target, weight, groups)
         self.graphs = graphs
+
+    def work(self) -> np.ndarray:
+        """Count the edges of each graph.
+
+        Returns
+        -------
+        ndarray of shape (n_stored,)
+        """
+        return np.diff(self.graphs.edge_ptr[self.graphs.node_ptr])
 
     def _sample(self, row: int) -> GraphArray:
         return self.graphs[row]
@@ -232,6 +251,15 @@ class TokenDataset(DeviceDataset):
         self.row_ptr = row_ptr
         self.atomic_numbers = atomic_numbers
         self.fractions = fractions
+
+    def work(self) -> np.ndarray:
+        """Count the tokens of each sample.
+
+        Returns
+        -------
+        ndarray of shape (n_stored,)
+        """
+        return np.diff(self.row_ptr)
 
     def _sample(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         tokens = slice(self.row_ptr[row], self.row_ptr[row + 1])

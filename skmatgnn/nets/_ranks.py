@@ -53,19 +53,27 @@ class Ranks:
         self.n_ranks = n_ranks
         self._flat: _FlatGradients | None = None
 
-    def share(self, rows: np.ndarray) -> np.ndarray:
+    def share(self, rows: np.ndarray, work: np.ndarray | None = None) -> np.ndarray:
         """Choose the rows of a batch that this process takes.
 
         Parameters
         ----------
         rows : ndarray of shape (n,)
+        work : ndarray of shape (n,), optional
+            About how much there is to do for each.
 
         Returns
         -------
         ndarray
-            Shares differ in size by at most one.
+            Shares differ in size by at most one, and little in work: the largest goes
+            to the first process, the next to the second, and so on to and fro.
         """
-        return np.array_split(rows, self.n_ranks)[self.rank]
+        if work is None:
+            return np.array_split(rows, self.n_ranks)[self.rank]
+        turn, place = np.divmod(np.arange(len(rows)), self.n_ranks)
+        taker = np.where(turn % 2, self.n_ranks - 1 - place, place)
+        largest_first = np.argsort(-work, kind="stable")
+        return rows[np.sort(largest_first[taker == self.rank])]
 
     def average(
         self, parameters: Iterator[nn.Parameter], step: dict[str, Any], known: Tensor
@@ -189,6 +197,7 @@ class RankIterator(GraphIterator):
     def __init__(self, ranks: Ranks, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ranks = ranks
+        self._work = self.dataset.work()
 
     def rows(self) -> Iterator[np.ndarray]:
         """Draw the rows of the batches of one pass.
@@ -200,7 +209,8 @@ class RankIterator(GraphIterator):
             which training has none of.
         """
         for rows in super().rows():
-            part = self.ranks.share(rows)
+            work = None if self._work is None else self._work[rows]
+            part = self.ranks.share(rows, work)
             if len(part):
                 yield np.ascontiguousarray(part)
 
