@@ -77,22 +77,14 @@ class CapturedStep:
         self.update: Update | None = None
 
         def compute() -> None:
-            place = self._sent[:1]
-            table = self._sent[1:].view(MOST_AHEAD, self._n_numbers)
-            numbers = table.index_select(0, place).view(-1)
-            inputs, labels = padded_batch(packed, numbers[n_rates:], capacity)
-            self.batch = inputs, labels
-            step = (compute_step if training else evaluate_step)(net, self.batch)
-            self.step = {name: value.detach() for name, value in step.items()}
-            if self._tallies is not None:
-                counted = tally(step["loss"], labels)
-                self._tallies.index_copy_(0, place, counted.unsqueeze(0))
+            numbers = self._next_numbers()
+            self._compute(net, padded_batch(packed, numbers[n_rates:], capacity))
             if optimizer is not None:
                 self.update = optimizer.prepare(room)
             if self.update is not None:
                 n_used = N_RATES * len(self.update.groups)
                 self.update.launch(numbers[:n_used].view(torch.float64))
-            place.add_(1)
+            self._sent[:1].add_(1)
 
         generators = [
             module.generator(self._sent.device)
@@ -106,6 +98,18 @@ class CapturedStep:
             self.update.write()
             for parameter in parameters:
                 parameter.grad = None
+
+    def _next_numbers(self) -> Tensor:
+        table = self._sent[1:].view(MOST_AHEAD, self._n_numbers)
+        return table.index_select(0, self._sent[:1]).view(-1)
+
+    def _compute(self, net: GraphNet, batch: tuple[Any, Labels]) -> None:
+        self.batch = batch
+        step = (compute_step if self._training else evaluate_step)(net, batch)
+        self.step = {name: value.detach() for name, value in step.items()}
+        if self._tallies is not None:
+            counted = tally(step["loss"], batch[1]).unsqueeze(0)
+            self._tallies.index_copy_(0, self._sent[:1], counted)
 
     def may_wait(self) -> bool:
         """Whether all that a step leaves behind is what it counts.
