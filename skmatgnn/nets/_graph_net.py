@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,12 @@ from skmatgnn.nets._dataset import DeviceDataset, GraphIterator, Labels
 from skmatgnn.nets._fine_tuning import FineTuning, freeze_blocks, rate_factors
 from skmatgnn.nets._loop import run_epochs
 from skmatgnn.nets._out_of_memory import smaller_batch, unless_out_of_memory
+from skmatgnn.nets._pass import run_batches
 from skmatgnn.nets._precision import module_dtype, numerics
 from skmatgnn.nets._ranks import Ranks, is_first, iterator_class, over_ranks, together
 from skmatgnn.nets._replay import ReplayedBatch, ReplayIterator, own_stream
 from skmatgnn.nets._seeding import initialize_weights
-from skmatgnn.nets._step import compute_step, evaluate_step, tally
+from skmatgnn.nets._step import compute_step, evaluate_step
 from skmatgnn.nets._stops import locate, report_interrupt
 from skmatgnn.nets._turns import taking_turns
 from skmatgnn.nn._blocks import Block
@@ -426,23 +427,8 @@ class GraphNet(NeuralNet):
         """
         if iterator is None:
             return
-        counted: list[Tensor] = []  # of one step or, where they waited, of several
-        batches: Iterable[Any] = iterator
-        turn: AbstractContextManager[Any] = nullcontext()
-        if isinstance(iterator, ReplayIterator):
-            batches, turn = iterator.batches(counted), iterator.turn()
-        with turn:
-            for batch in batches:
-                self.notify("on_batch_begin", batch=batch, training=training)
-                step = step_fn(batch, **fit_params)
-                if "tally" in step:
-                    counted.append(step.pop("tally"))
-                elif step:
-                    counted.append(tally(step["loss"], batch[1]))
-                self.notify("on_batch_end", batch=batch, training=training, **step)
-            tallies = torch.cat([one.view(-1, 2) for one in counted])
-            total = tallies.sum(0)
-        [(loss, known)] = over_ranks(self, total)
+        tallies = run_batches(self, iterator, training, step_fn, **fit_params)
+        [(loss, known)] = over_ranks(self, tallies.sum(0))
         mean = float(loss) / max(int(known), 1)
         self.history.record(f"{prefix}_loss", mean)
         if training and not np.isfinite(mean):
