@@ -44,10 +44,12 @@ def run_batches(
         What each step counts, as of :func:`~skmatgnn.nets._step.tally`.
     """
     counted: list[Tensor] = []  # of one step or, where they waited, of several
-    batches: Iterable[Any] = iterator
-    turn: AbstractContextManager[Any] = nullcontext()
+    batches: Iterable[Any]
+    turn: AbstractContextManager[Any]
     if isinstance(iterator, ReplayIterator):
         batches, turn = iterator.batches(counted), iterator.turn()
+    else:
+        batches, turn = iterator, nullcontext()
     with turn:
         for batch in batches:
             net.notify("on_batch_begin", batch=batch, training=training)

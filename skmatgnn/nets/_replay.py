@@ -217,9 +217,6 @@ class ReplayIterator:
         """
         return self.iterator.drawn
 
-    def __iter__(self) -> Iterator[Batch | ReplayedBatch]:
-        return self.batches(None)
-
     def turn(self) -> AbstractContextManager[Any]:
         """Take turns with other threads where only launches happen between steps.
 
@@ -230,15 +227,14 @@ class ReplayIterator:
         """
         return taking_turns(self.net.device) if self._waits else nullcontext()
 
-    def batches(self, tallies: list[Tensor] | None) -> Iterator[Batch | ReplayedBatch]:
+    def batches(self, tallies: list[Tensor]) -> Iterator[Batch | ReplayedBatch]:
         """Go through the batches once.
 
         Parameters
         ----------
-        tallies : list of Tensor or None
-            Where steps that may wait for others put what they count, of shape
-            (n_steps, 2), before the next batch that does not wait comes. None lets
-            none wait.
+        tallies : list of Tensor
+            Where steps that wait for others put what they count, of shape
+            (n_steps, 2), before the next batch that does not wait comes.
 
         Yields
         ------
@@ -266,7 +262,7 @@ class ReplayIterator:
                 index = torch.from_numpy(rows).to(packed.device, non_blocking=True)
                 yield padded_batch(packed, index, capacity)
             else:
-                waits = tallies is not None and self._waits and captured.may_wait()
+                waits = self._waits and captured.may_wait()
                 yield ReplayedBatch(*captured.batch, captured, rows, waits)
         _run_waiting(last, tallies)
 
@@ -305,8 +301,8 @@ class ReplayIterator:
             return None
 
 
-def _run_waiting(captured: CapturedStep | None, tallies: list[Tensor] | None) -> None:
+def _run_waiting(captured: CapturedStep | None, tallies: list[Tensor]) -> None:
     if captured is not None and captured.n_waiting():
         counted = captured.flush()
-        if tallies is not None and counted is not None:
+        if counted is not None:
             tallies.append(counted)

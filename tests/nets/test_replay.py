@@ -334,7 +334,8 @@ def test_replay__process_without_a_part_of_any_batch__has_none():
     dataset = model._make_dataset(model._ensure_samples(X), reset=False)
     iterator = model.net_.get_iterator(dataset)
     iterator.rows = lambda: iter(())
-    assert list(ReplayIterator(model.net_, iterator, training=False)) == []
+    replayed = ReplayIterator(model.net_, iterator, training=False)
+    assert list(replayed.batches([])) == []
 
 
 def test_can_replay__cpu_or_curious_callback_or_short_run__no(monkeypatch):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from skorch.callbacks import Callback
 
 from skmatgnn import CrabNetRegressor
 from skmatgnn.datasets import load_formation_energies
+from skmatgnn.estimators import _net_base
+from skmatgnn.nets import _graph_net
 from skmatgnn.nets._replay import ReplayIterator
 from skmatgnn.nets._turns import taking_turns
 
@@ -65,3 +67,32 @@ def test_replay__turn__only_without_a_callback_between_steps(
         thread, excluded = is_excluded(iterator.turn)
     thread.join(5)
     assert excluded is waits
+
+
+def test_turns__making_and_evaluating_a_network__launch_within_and_wait_outside(
+    monkeypatch,
+):
+    X, y = load_formation_energies(return_X_y=True)
+    events = []
+
+    @contextmanager
+    def noted(device):
+        events.append("begin")
+        yield
+        events.append("end")
+
+    for module in (_net_base, _graph_net):
+        monkeypatch.setattr(module, "taking_turns", noted)
+    initialize = _graph_net.GraphNet.initialize_module
+    monkeypatch.setattr(
+        _graph_net.GraphNet,
+        "initialize_module",
+        lambda net: events.append("make") or initialize(net),
+    )
+    model = CrabNetRegressor(max_epochs=1, device="cpu").fit(X[:20], y[:20])
+    assert events == ["begin", "make", "end"]
+    events.clear()
+    model.net_.module_.register_forward_hook(lambda *_: events.append("forward"))
+    dataset = model._make_dataset(model._ensure_samples(X[:20]), reset=False)
+    model.net_.apply(dataset, model.net_.module_, 10)
+    assert events == 2 * ["begin", "forward", "end"]
