@@ -6,12 +6,15 @@ Run from the project's root:
         [--batch-sizes 64] [--precisions bfloat16] [--device cuda] [--json FILE]
     python benchmarks/scale_out.py check [--devices 1 2] [--device cuda]
     python benchmarks/scale_out.py dask [--devices 2] [--device cuda]
+    torchrun --nproc-per-node 2 benchmarks/scale_out.py launched [--device cuda]
+    accelerate launch --multi_gpu --num_processes 2 benchmarks/scale_out.py launched
 
 "speed" trains ALIGNN of the study's size (4+4 layers, width 256, all angles, layer
 norm) for two epochs, of which the first compiles kernels and captures steps, and shows
 the fastest after it. --steps shortens an epoch to so many steps. The structures
 are those of large_graphs.py; an eighth of them is made and taken eight times. "check"
-compares the losses of several devices with those of one at the same batches. "dask"
+compares the losses of several devices with those of one at the same batches; "launched"
+prints those of the processes that a launcher started, or of one without it. "dask"
 searches over fine-tuning strategies on a cluster with a worker for each GPU (or on
 so many processes with --device cpu), and compares the scores with those of one process.
 """
@@ -35,6 +38,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 
 from skmatgnn import ALIGNNRegressor, MPTRegressor, presets
+from skmatgnn.datasets import make_crystals
 from skmatgnn.graphs import GraphArray, StructureToGraph
 
 REPEATS = 8  # how often each structure is taken
@@ -167,6 +171,22 @@ def check(options):
     sys.exit("DIFFERENT" if failed else 0)
 
 
+def launched(options):
+    X, y = make_crystals(options.n_check, random_state=0, return_X_y=True)
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    model = ALIGNNRegressor(
+        max_epochs=6,
+        batch_size=24,
+        random_state=0,
+        device=options.device,
+        precision=options.precisions[0],
+        n_devices=n_processes,
+    ).fit(X, y)
+    if os.environ.get("RANK", "0") == "0":
+        losses = ", ".join(f"{row['train_loss']:.7f}" for row in model.history_)
+        print(f"{n_processes} process(es): {losses}")
+
+
 def search(options):
     from dask.distributed import Client
 
@@ -213,7 +233,7 @@ def what_it_sees():
     return os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count()
 
 
-PARTS = {"speed": speed, "check": check, "dask": search}
+PARTS = {"speed": speed, "check": check, "launched": launched, "dask": search}
 
 
 def main():
@@ -225,7 +245,9 @@ def main():
     parser.add_argument("--epochs", type=int, help="of speed (2) and dask (20)")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64])
     parser.add_argument("--precisions", nargs="+", default=["float32"])
-    parser.add_argument("--n-check", type=int, default=240, help="of check and dask")
+    parser.add_argument(
+        "--n-check", type=int, default=240, help="of check, launched, dask"
+    )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--set", default="{}", help="JSON of other parameters")
     parser.add_argument("--n-jobs", type=int, default=1, help="that make graphs")
