@@ -6,12 +6,14 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
 import traceback
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from skmatgnn.errors import SkmatgnnError
 from skmatgnn.estimators import load_estimator
@@ -94,29 +96,31 @@ class Study:
             return False
         return True
 
-    def run(self, n_jobs, deadline):
-        """Do all jobs; 0 if all went well, be it that the time was up."""
+    def run(self, n_jobs, n_threads, deadline):
+        """Do all jobs; 0 if all went well, be it that the time was up.
+
+        Processes are dealt out to the GPUs there are; the fits of one process share
+        its GPU, each on a stream of its own.
+        """
         say(
             f"{self.n_done} of {self.total} fits done, {len(self.starts)} models to "
             "pre-train"
         )
         if not self.fits:
             return 0
-        context = multiprocessing.get_context("spawn")
-        workers = {}
-        for _ in range(min(n_jobs, len(self.fits) + len(self.starts))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()
-            ours.send([plan for _, _, plan in self.plans])
-            workers[ours] = process
+        n_jobs = min(n_jobs, len(self.fits) + len(self.starts))
+        plans = [plan for _, _, plan in self.plans]
+        workers = [start_worker(i, n_threads, plans) for i in range(n_jobs)]
+        connections = [
+            c for of_threads in zip(*workers, strict=True) for c in of_threads
+        ]
         try:
-            failed, stopped = self._share_out(workers, deadline)
+            failed, stopped = self._share_out(connections, deadline)
         finally:
-            for connection, process in workers.items():
-                process.terminate()
-                process.join()
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+                worker.join()
+            for connection in connections:
                 connection.close()
         if stopped:
             say(
@@ -124,13 +128,13 @@ class Study:
             )
         return 1 if failed else 0
 
-    def _share_out(self, workers, deadline):
+    def _share_out(self, connections, deadline):
         fits = sorted(self.fits.values(), key=lambda job: job.fit.trial)
         waiting = [*self.starts.values(), *fits]
         to_come, busy, failed = set(self.starts), {}, False
         lost = set()  # pre-trainings that failed
         while waiting or busy:
-            for connection in workers:
+            for connection in connections:
                 if connection not in busy:
                     job = next((j for j in waiting if j.start not in to_come), None)
                     if job is None:
@@ -176,13 +180,39 @@ class Study:
             file.write(("\n" if cut else "") + json.dumps(row) + "\n")
 
 
-def work(connection):
-    """Do jobs until the parent ends."""
-    import torch
+def start_worker(number, n_threads, plans):
+    """Start a process; a connection to each of its threads, that of the plans first."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = zip(*(context.Pipe() for _ in range(n_threads)), strict=True)
+    n_gpus = torch.cuda.device_count()
+    args = (theirs, number % n_gpus if n_gpus else None)
+    context.Process(target=work_in_threads, args=args, daemon=True).start()
+    for connection in theirs:
+        connection.close()
+    ours[0].send(plans)
+    return ours
 
+
+def work_in_threads(connections, gpu):
+    """Do jobs, as many side by side as there are connections."""
     torch.set_num_threads(1)
+    if gpu is not None:
+        # of all networks, also of those that are loaded
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+    plans = connections[0].recv()
+    threads = [
+        threading.Thread(target=work, args=(connection, plans), daemon=True)
+        for connection in connections
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def work(connection, plans):
+    """Do jobs until the parent ends."""
     try:
-        plans = connection.recv()
         while True:
             job, path = connection.recv()
             try:

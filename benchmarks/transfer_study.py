@@ -85,6 +85,9 @@ def parse():
         help="of the part strategies, at sizes of 100 rows or more",
     )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="fits side by side in each process"
+    )
     parser.add_argument("--time-limit", type=float, metavar="SECONDS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
@@ -210,7 +213,7 @@ def main():
     study = Study(
         plans_of(args), args.out, lambda part, fit: wanted(args, part, fit), settings
     )
-    return study.run(args.jobs, deadline)
+    return study.run(args.jobs, args.threads, deadline)
 
 
 def named(option, values):
