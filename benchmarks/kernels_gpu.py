@@ -17,6 +17,7 @@ import argparse
 import itertools
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -35,8 +36,8 @@ from skmatgnn.nn.ops._choice import ANGLE_STEPS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EDGES, PER_WARP = (1, 2, 4, 8), (256, 512, 1024)
-OPTIONS = ((), (("maxnreg", 128),))
-WARPS = (1056, 2112, 4224)
+OPTIONS = ((), (("maxnreg", 128),), (("maxnreg", 168),))
+WARPS, NODES = (1056, 1584, 2112, 4224), (1, 2, 4)
 KERNELS = ("forward", "node", "sender", "receiver")
 
 
@@ -84,27 +85,31 @@ def flat(outputs):
     return [x.float() for x in tensors if x is not None]
 
 
-def settings(launch):
+def settings(kernel, launch):
     """Tiles of which every warp has its share, in the warps that there may be."""
-    for edges, per_warp, options in itertools.product(EDGES, PER_WARP, OPTIONS):
-        if per_warp * launch.MAX_WARPS >= edges * WIDTH >= per_warp:
-            yield launch.Tile(edges, per_warp, options)
+    shared = kernel in ("node", "sender")  # sums over all rows, by program
+    for edges, per_warp, options, nodes, warps in itertools.product(
+        EDGES,
+        PER_WARP,
+        OPTIONS,
+        NODES if kernel == "sender" else (1,),
+        WARPS if shared else (launch.Tile().warps_at_once,),
+    ):
+        if per_warp * launch.MAX_WARPS >= nodes * edges * WIDTH >= per_warp:
+            yield launch.Tile(edges, per_warp, nodes, warps, options)
 
 
 def time_kernel(kernel, call, floor, launch):
     expected, rows, default = flat(call()), [], launch.TILES[kernel]
-    warps = WARPS if kernel in ("node", "sender") else (launch.WARPS_AT_ONCE,)
-    before = launch.WARPS_AT_ONCE
-    for tile, n_warps in itertools.product(settings(launch), warps):
-        launch.TILES[kernel], launch.WARPS_AT_ONCE = tile, n_warps
+    for tile in settings(kernel, launch):
+        launch.TILES[kernel] = tile
         pairs = zip(flat(call()), expected, strict=True)
         error = max(float((a - b).norm() / b.norm()) for a, b in pairs)
         seconds = median_seconds(call, 10)
-        row = {"kernel": kernel, "edges": tile.edges, "per_warp": tile.per_warp}
-        row |= {"options": dict(tile.options), "warps": n_warps}
+        row = {"kernel": kernel, **asdict(tile), "options": dict(tile.options)}
         row |= {"ms": 1e3 * seconds, "fraction": floor / seconds, "error": error}
         rows.append(row)
-    launch.TILES[kernel], launch.WARPS_AT_ONCE = default, before
+    launch.TILES[kernel] = default
     rows.sort(key=lambda row: row["ms"])
     return rows
 
@@ -126,7 +131,7 @@ def table_rows(batch, bandwidth):
         table.SHARE, table.TILE, table.JOINED = share, tile, joined
 
         def call():
-            return table.sums_by_row(index, n + 1, pair)
+            return table.sums_by_row(table.sorted_rows(index, n + 1), pair)
 
         seconds = median_seconds(call, 10)
         pairs = zip(call(), expected, strict=True)

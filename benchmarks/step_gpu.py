@@ -37,7 +37,7 @@ from skmatgnn.nets._adamw import OneLaunchAdamW
 from skmatgnn.nets._precision import numerics
 from skmatgnn.nn import ALIGNN
 from skmatgnn.nn.layers import EdgeGatedConv
-from skmatgnn.nn.ops import kernels
+from skmatgnn.nn.ops import branching, kernels
 
 DEVICE = "cuda"
 NEIGHBORS = 12
@@ -114,13 +114,14 @@ def replayed(function, optimizer):
     torch.cuda.current_stream().wait_stream(side)
     graph, ready = torch.cuda.CUDAGraph(), optimizer and optimizer.prepare()
     if ready is None:  # torch's own kernels update
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph), branching(DEVICE):
             function()
         return lambda: (graph.replay(), optimizer and optimizer.step())
     room = optimizer.room()
     rates = torch.tensor(ready.rates(), dtype=torch.float64, device=DEVICE)
     with torch.cuda.graph(graph):
-        function()
+        with branching(DEVICE):
+            function()
         update = optimizer.prepare(room)
         update.launch(rates)
     update.write()

@@ -16,6 +16,7 @@ from skmatgnn.nets._adamw import N_RATES, OneLaunchAdamW, Update
 from skmatgnn.nets._dataset import Labels, PackedDataset
 from skmatgnn.nets._step import compute_step, evaluate_step, tally
 from skmatgnn.nn._noise import NoiseSource
+from skmatgnn.nn.ops import branching
 from skmatgnn.utils.capacity import Capacity
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class CapturedStep:
 
         def compute() -> None:
             numbers = self._next_numbers()
-            self._compute(net, padded_batch(packed, numbers[n_rates:], capacity))
+            with branching(packed.device):
+                self._compute(net, padded_batch(packed, numbers[n_rates:], capacity))
             if optimizer is not None:
                 self.update = optimizer.prepare(room)
             if self.update is not None:

@@ -23,6 +23,7 @@ from skmatgnn.nn.layers import (
 )
 from skmatgnn.nn.ops import (
     PackedMaps,
+    branch,
     distinct_rows,
     is_layer_norm,
     nearest_rows,
@@ -254,24 +255,31 @@ class ALIGNN(nn.Module):
             angles=len(self.alignn_layers) > 0,
             merge=is_layer_norm(self.atom_embedding[1]),
         )
-        atoms = self.elements(rows.atomic_numbers)
-        atoms = self.atom_embedding(atoms, rows.edges.n_real)
+        of_atoms, of_edges = branch("atoms"), branch("edges")
+        with of_atoms.beside():
+            atoms = self.elements(rows.atomic_numbers)
+            atoms = self.atom_embedding(atoms, rows.edges.n_real)
         n_real = rows.edges.n_real_edges
-        edges, index = _embed(self.edge_embedding, rows.lengths, n_real)
-        packed = iter(pack_maps([conv.maps for conv in self._convs()]))
+        with of_edges.beside():
+            edges, index = _embed(self.edge_embedding, rows.lengths, n_real)
+            packed = pack_maps([conv.maps for conv in self._convs()])
+        angles: Any = None
+        of_angles: Tensor | None = None
         if rows.cosines is not None:
             n_real = rows.triplets.n_real_edges
             bounds = (-1.0, 1.0)
             angles, of_angles = _embed(
                 self.angle_embedding, rows.cosines, n_real, bounds
             )
-            indices = (index, of_angles)
-            for layer in self.alignn_layers:
-                pair = (next(packed), next(packed))
-                atoms, edges, angles = layer(atoms, edges, angles, rows, pair, indices)
-                index, indices = None, (None, None)
+        of_atoms.wait(atoms)
+        of_edges.wait(edges, *(maps[0] for maps in packed if maps is not None))
+        indices, maps_of = (index, of_angles), iter(packed)
+        for layer in self.alignn_layers:
+            pair = (next(maps_of), next(maps_of))
+            atoms, edges, angles = layer(atoms, edges, angles, rows, pair, indices)
+            index, indices = None, (None, None)
         for conv in self.gcn_layers:
-            atoms, edges = conv(atoms, edges, rows.edges, next(packed), index)
+            atoms, edges = conv(atoms, edges, rows.edges, next(maps_of), index)
             index = None
         return rows.pool(atoms)
 

@@ -10,6 +10,7 @@ cache. All of them can go through DGL's kernels instead.
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph
 from skmatgnn.nn.ops._alike import merge_alike
+from skmatgnn.nn.ops._branches import branch, branching
 from skmatgnn.nn.ops._choice import (
     half_products_pay,
     kernels,
@@ -39,6 +40,8 @@ __all__ = [
     "ConvParts",
     "LineGraph",
     "PackedMaps",
+    "branch",
+    "branching",
     "distinct_rows",
     "edge_gated_update",
     "gather_receivers",

@@ -12,6 +12,7 @@ import triton.language as tl
 
 from skmatgnn.nn.ops._triton_parts import (
     clear_padding,
+    load_once,
     load_raw,
     load_tile,
     norm_silu_backward,
@@ -106,6 +107,7 @@ def sender_kernel(
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
+    BLOCK_N: tl.constexpr,
     FAST: tl.constexpr,
     NORM: tl.constexpr,
     EDGES: tl.constexpr,
@@ -114,20 +116,28 @@ def sender_kernel(
 ):
     """Gradients by logits, and by the gate and the message that each sender sends.
 
-    A program takes a range of senders, since neighbours send to the same receivers,
-    and writes one row of ``partial``: its share of the sums of the gradients of the
-    gates' bias, and the edge norm's weight and bias.
+    A program takes a range of senders, BLOCK_N at a time and BLOCK_E edges of each:
+    neighbours send to the same receivers, whose rows are then in the cache. It writes
+    one row of ``partial``: its share of the sums of the gradients of the gates' bias,
+    and the edge norm's weight and bias.
     """
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    of_all = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    by_weight = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    by_bias = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    rows = tl.arange(0, BLOCK_N * BLOCK_E)[:, None]
+    of_all = tl.zeros([BLOCK_N * BLOCK_E, BLOCK_D], dtype=tl.float32)
+    by_weight = tl.zeros([BLOCK_N * BLOCK_E, BLOCK_D], dtype=tl.float32)
+    by_bias = tl.zeros([BLOCK_N * BLOCK_E, BLOCK_D], dtype=tl.float32)
     weight = load_tile(edge_weight, cols, keep) if EDGES and NORM else 0.0
     bias = load_tile(edge_bias, cols, keep) if EDGES and NORM else 0.0
-    share = tl.cdiv(n_nodes, tl.num_programs(0))
+    share = tl.cdiv(tl.cdiv(n_nodes, BLOCK_N), tl.num_programs(0)) * BLOCK_N
     first = tl.program_id(0).to(tl.int64) * share  # so that no offset overflows
-    for node in range(first, tl.minimum(first + share, n_nodes)):
+    last = tl.minimum(first + share, n_nodes)
+    for start in range(first, last, BLOCK_N):
+        node = start + rows // BLOCK_E
+        inside = node < last
+        sent = node * (4 * D) + cols
+        begin = tl.load(ptr + node, mask=inside, other=0).to(tl.int32)
+        end = tl.load(ptr + node + 1, mask=inside, other=0).to(tl.int32)
         by_gate, by_message, by_weight, by_bias = _sent(
             mapped,
             both,
@@ -139,10 +149,11 @@ def sender_kernel(
             scaled,
             grad_edges,
             grad_mapped,
-            tl.load(ptr + node),
-            tl.load(ptr + node + 1),
-            load_tile(both + node * 4 * D, cols, keep),
-            load_tile(both + node * 4 * D + D, cols, keep),
+            begin + rows % BLOCK_E,
+            end,
+            tl.cdiv(tl.max(tl.max(end - begin, axis=1), axis=0), BLOCK_E),
+            load_raw(both, sent, inside & keep),
+            load_raw(both + D, sent, inside & keep),
             weight,
             bias,
             by_weight,
@@ -150,6 +161,7 @@ def sender_kernel(
             D,
             BLOCK_D,
             BLOCK_E,
+            BLOCK_N,
             FAST,
             NORM,
             EDGES,
@@ -157,15 +169,30 @@ def sender_kernel(
             INDEXED,
         )
         of_all += by_gate
-        out = grad_both + node * 4 * D + cols
-        tl.store(out, tl.sum(by_gate, axis=0)[None, :], mask=keep)
-        tl.store(out + D, tl.sum(by_message, axis=0)[None, :], mask=keep)
+        node = start + tl.arange(0, BLOCK_N)[:, None]
+        out, mask = grad_both + node * (4 * D) + cols, (node < last) & keep
+        tl.store(out, _sum_of_each(by_gate, BLOCK_N, BLOCK_E, BLOCK_D), mask=mask)
+        tl.store(
+            out + D, _sum_of_each(by_message, BLOCK_N, BLOCK_E, BLOCK_D), mask=mask
+        )
     clear_padding(grad_mapped, tl.load(ptr + n_nodes), n_edges, D, BLOCK_D)
     out = partial + tl.program_id(0) * (3 if EDGES and NORM else 1) * D + cols
     tl.store(out, tl.sum(of_all, axis=0)[None, :], mask=keep)
     if EDGES and NORM:
         tl.store(out + D, tl.sum(by_weight, axis=0)[None, :], mask=keep)
         tl.store(out + 2 * D, tl.sum(by_bias, axis=0)[None, :], mask=keep)
+
+
+@triton.jit
+def _sum_of_each(
+    x, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr
+):
+    """Sum over the edges of each node."""
+    if BLOCK_E == 1:
+        found = x
+    else:
+        found = tl.sum(tl.reshape(x, [BLOCK_N, BLOCK_E, BLOCK_D]), axis=1)
+    return found
 
 
 @triton.jit
@@ -180,8 +207,9 @@ def _sent(  # noqa: C901 - branches at compile time
     scaled,
     grad_edges,
     grad_mapped,
-    begin,
+    row,
     end,
+    n_turns,
     gate_j,
     message_j,
     weight,
@@ -191,31 +219,31 @@ def _sent(  # noqa: C901 - branches at compile time
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
+    BLOCK_N: tl.constexpr,
     FAST: tl.constexpr,
     NORM: tl.constexpr,
     EDGES: tl.constexpr,
     MESSAGES: tl.constexpr,
     INDEXED: tl.constexpr,
 ):
-    """Gradients by the logits of the edges from one node, and sums over them."""
+    """Gradients by the logits of the edges from some nodes, and sums over them."""
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
-    by_gate = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    by_message = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    row = begin + tl.arange(0, BLOCK_E)[:, None]
+    by_gate = tl.zeros([BLOCK_N * BLOCK_E, BLOCK_D], dtype=tl.float32)
+    by_message = tl.zeros([BLOCK_N * BLOCK_E, BLOCK_D], dtype=tl.float32)
     edge = tl.load(by_sender + row, mask=row < end, other=0)
     target = tl.load(receiver + edge, mask=row < end, other=0)
     if INDEXED:
         place = tl.load(index + edge, mask=row < end, other=0)
-    for _ in range(begin, end, BLOCK_E):
+    for _ in range(n_turns):
         mask = (row < end) & keep
         own = edge * D + cols
         if INDEXED:
             logits = load_raw(mapped, place * D + cols, mask)
         else:
-            logits = load_raw(mapped, own, mask)
+            logits = load_once(mapped, own, mask)
         if EDGES:
-            outer = load_raw(grad_edges, own, mask)
+            outer = load_once(grad_edges, own, mask)
         gate_i = load_raw(both + 2 * D, target * (4 * D) + cols, mask)
         mean = load_raw(ratio, target * D + cols, mask)
         share = load_raw(scaled, target * D + cols, mask)
@@ -229,8 +257,8 @@ def _sent(  # noqa: C901 - branches at compile time
             place = tl.load(index + edge, mask=row < end, other=0)
 
         # in the order of the forward pass, of which the moments are
-        logits = logits.to(tl.float32) + gate_j + gate_i.to(tl.float32)
-        message = message_j - mean.to(tl.float32)
+        logits = logits.to(tl.float32) + gate_j.to(tl.float32) + gate_i.to(tl.float32)
+        message = message_j.to(tl.float32) - mean.to(tl.float32)
         if MESSAGES:
             message += logits
         gate = sigmoid(logits, FAST)

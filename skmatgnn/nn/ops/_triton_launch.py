@@ -18,7 +18,15 @@ from skmatgnn.nn.ops._triton_backward import (
 )
 from skmatgnn.nn.ops._triton_forward import forward_kernel
 
-__all__ = ["Plan", "Tile", "fast", "run_backward", "run_forward"]
+__all__ = [
+    "Partial",
+    "Plan",
+    "Tile",
+    "fast",
+    "run_backward",
+    "run_forward",
+    "sum_of_programs",
+]
 
 
 @dataclass(frozen=True)
@@ -32,27 +40,31 @@ class Tile:
         wastes little.
     per_warp : int
         Numbers that a warp holds; 256 let each thread read 16 bytes of bfloat16.
+    nodes : int
+        How many senders a program takes at once, so many edges of each.
+    warps_at_once : int
+        Of all programs together, where they share the sums over all rows.
     options : tuple of (str, int)
         Further options of Triton, as ``("num_stages", 2)``.
     """
 
     edges: int = 1
     per_warp: int = 256
+    nodes: int = 1
+    warps_at_once: int = 2112
     options: tuple[tuple[str, int], ...] = ()
 
 
 # constants, since sums depend on them in the last digits; benchmarks/kernels_gpu.py
 # measures others
-FEW_REGISTERS = (("maxnreg", 128),)
 TILES = {
     "forward": Tile(),
-    "node": Tile(edges=4),
-    "sender": Tile(options=FEW_REGISTERS),
+    "node": Tile(),
+    # as many warps as there is room for with so many registers
+    "sender": Tile(nodes=2, warps_at_once=1584, options=(("maxnreg", 168),)),
     "receiver": Tile(edges=4, per_warp=1024),
 }
 MAX_EDGES, MAX_WARPS = 16, 8
-# of all programs together, where they share the sums over all rows
-WARPS_AT_ONCE = 2112
 SUM_ROWS, SUM_COLS = 128, 16  # of a tile of these sums
 
 
@@ -163,7 +175,7 @@ def run_backward(
     rest: list[Any],
     grad_nodes: Tensor,
     grad_edges: Tensor | None,
-) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+) -> tuple[Tensor, Tensor, Partial]:
     """Go back from new nodes and edges to what the maps gave.
 
     Parameters
@@ -180,37 +192,35 @@ def run_backward(
     -------
     grad_mapped : Tensor of shape (n_edges, d)
     grad_both : Tensor of shape (n_nodes, 4 d)
-    by_bias : tuple of 3 Tensor
-        Gradients by the biases of the maps of senders, receivers and edges.
-    by_affine : tuple of 4 Tensor or None
-        Gradients by weights and biases of the norms of nodes and edges.
+    partial : Partial
+        For :func:`sum_of_programs`.
     """
     n, dim = grad_nodes.shape
-    with_norms = plan.norm and grad_edges is not None
-    launch = _launch(dim, "sender")
-    programs = _programs(n, launch["num_warps"])
+    launch = _launch(dim, "sender") | {"BLOCK_N": TILES["sender"].nodes}
     rows = _launch(dim, "node")
-    node_programs = _programs(triton.cdiv(n, rows["BLOCK_E"]), rows["num_warps"])
-    kinds = (4 if plan.norm else 2, 3 if with_norms else 1)
-    partial = mapped.new_empty(
-        (node_programs * kinds[0] + programs * kinds[1]) * dim, dtype=torch.float32
+    partial = Partial(
+        mapped,
+        dim,
+        _programs("node", n, rows["BLOCK_E"], rows["num_warps"]),
+        _programs("sender", n, launch["BLOCK_N"], launch["num_warps"]),
+        norm=plan.norm,
+        edge_norm=plan.norm and grad_edges is not None,
     )
-    by_edge = partial[node_programs * kinds[0] * dim :]
+    by_node, by_sender = partial.parts()
     grad_mapped, grad_both = _empty_edges(plan, mapped), torch.empty_like(both)
     ratio, inverse, moments, *affine = rest
     scaled, graph = torch.empty_like(ratio), plan.graph
-    sums = partial.new_zeros(9, dim) if not n else partial.new_empty(9, dim)
     if n:
         with torch.cuda.device_of(mapped):
-            node_kernel[(node_programs,)](
+            node_kernel[(partial.n_first,)](
                 both, *affine[:2], ratio, inverse, grad_nodes, grad_both, scaled,
-                partial, n, plan.eps, plan.node_eps, **rows,
+                by_node, n, plan.eps, plan.node_eps, **rows,
                 FAST=fast(both.dtype), NORM=plan.norm,
             )  # fmt: skip
-            sender_kernel[(programs,)](
+            sender_kernel[(partial.n_second,)](
                 mapped, both, graph.sender_ptr, graph.by_sender, graph.receiver,
                 plan.index, *affine[2:], moments, ratio, scaled, grad_edges,
-                grad_mapped, grad_both, by_edge, n, graph.n_edges, **launch,
+                grad_mapped, grad_both, by_sender, n, graph.n_edges, **launch,
                 FAST=fast(both.dtype), NORM=plan.norm,
                 EDGES=grad_edges is not None, MESSAGES=plan.edge_messages,
                 INDEXED=plan.index is not None,
@@ -218,11 +228,76 @@ def run_backward(
             receiver_kernel[(n,)](
                 graph.receiver_ptr, grad_mapped, grad_both, **_launch(dim, "receiver")
             )
+    return grad_mapped, grad_both, partial
+
+
+class Partial:
+    """What the programs of the node kernel, then of the sender kernel, summed.
+
+    Parameters
+    ----------
+    like : Tensor
+        On the device.
+    dim : int
+        Length of a row.
+    n_first, n_second : int
+        Programs of the two kernels.
+    norm, edge_norm : bool
+        Whether they have sums for the norms of nodes and of edges.
+    """
+
+    def __init__(
+        self,
+        like: Tensor,
+        dim: int,
+        n_first: int,
+        n_second: int,
+        *,
+        norm: bool,
+        edge_norm: bool,
+    ) -> None:
+        self.dim, self.n_first, self.n_second = dim, n_first, n_second
+        self.norm, self.edge_norm = norm, edge_norm
+        self.kinds = (4 if norm else 2, 3 if edge_norm else 1)
+        n_rows = n_first * self.kinds[0] + n_second * self.kinds[1]
+        self.rows = like.new_empty(n_rows, dim, dtype=torch.float32)
+
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """Split the rows by kernel.
+
+        Returns
+        -------
+        tuple of Tensor
+        """
+        n_first = self.n_first * self.kinds[0]
+        return self.rows[:n_first], self.rows[n_first:]
+
+
+def sum_of_programs(
+    partial: Partial,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+    """Add up what programs have summed.
+
+    Parameters
+    ----------
+    partial : Partial
+
+    Returns
+    -------
+    by_bias : tuple of 3 Tensor
+        Gradients by the biases of the maps of senders, receivers and edges.
+    by_affine : tuple of 4 Tensor or None
+        Gradients by weights and biases of the norms of nodes and edges.
+    """
+    rows, dim, kinds = partial.rows, partial.dim, partial.kinds
+    sums = rows.new_empty(9, dim) if len(rows) else rows.new_zeros(9, dim)
+    if len(rows):
+        with torch.cuda.device_of(rows):
             column_sum_kernel[(triton.cdiv(dim, SUM_COLS), sum(kinds))](
-                partial,
+                rows,
                 sums,
-                node_programs,
-                programs,
+                partial.n_first,
+                partial.n_second,
                 dim,
                 *kinds,
                 SUM_ROWS,
@@ -231,10 +306,11 @@ def run_backward(
                 enable_fp_fusion=True,
             )
     by_bias = (sums[:2].view(-1), sums[2:4].view(-1), sums[4])
-    found = (None, None, None, None)
-    if plan.norm:
-        found = (sums[5], sums[6], *(sums[7:] if with_norms else (None, None)))
-    return grad_mapped, grad_both, by_bias, found
+    if not partial.norm:
+        return by_bias, (None, None, None, None)
+    return by_bias, (
+        sums[5], sums[6], *(sums[7:] if partial.edge_norm else (None, None))
+    )  # fmt: skip
 
 
 def _empty_edges(plan: Plan, mapped: Tensor) -> Tensor:
@@ -262,14 +338,16 @@ def _launch(dim: int, kernel: str) -> dict[str, int | bool]:
     block_d = max(16, triton.next_power_of_2(dim))
     edges = max(tile.edges, min(MAX_EDGES, tile.per_warp // block_d))
     edges = min(edges, max(1, tile.per_warp * MAX_WARPS // block_d))
-    warps = min(MAX_WARPS, max(1, edges * block_d // tile.per_warp))
+    warps = min(MAX_WARPS, max(1, tile.nodes * edges * block_d // tile.per_warp))
     sizes = {"D": dim, "BLOCK_D": block_d, "BLOCK_E": edges, "num_warps": warps}
     # Triton's default of the latter differs by version
     return sizes | {"enable_fp_fusion": True} | dict(tile.options)
 
 
-def _programs(n: int, warps: int) -> int:
-    """Count programs of so many warps, each of which takes an equal share."""
+def _programs(kernel: str, n: int, at_once: int, warps: int) -> int:
+    """Count programs of so many warps, each of which takes an equal share of nodes."""
     if not n:
         return 0
-    return triton.cdiv(n, triton.cdiv(n, max(1, WARPS_AT_ONCE // warps)))
+    turns = triton.cdiv(n, at_once)
+    most = max(1, TILES[kernel].warps_at_once // warps)
+    return triton.cdiv(turns, triton.cdiv(turns, most))

@@ -11,6 +11,7 @@ import triton.language as tl
 
 __all__ = [
     "clear_padding",
+    "load_once",
     "load_raw",
     "load_sources",
     "load_tile",
@@ -22,6 +23,13 @@ __all__ = [
     "row_moments",
     "sigmoid",
 ]
+
+
+@triton.jit
+def load_once(pointer, offsets, mask):
+    """Read as `load_raw` does what is not read again soon, and need not be cached."""
+    place = pointer + offsets
+    return tl.load(place, mask=mask, other=0.0, eviction_policy="evict_first")
 
 
 @triton.jit

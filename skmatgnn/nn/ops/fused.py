@@ -12,10 +12,16 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from skmatgnn.nn.ops._adjacency import Adjacency
+from skmatgnn.nn.ops._branches import branch
 from skmatgnn.nn.ops._conv_parts import ConvParts
 from skmatgnn.nn.ops._norm_silu import is_layer_norm, normalise
-from skmatgnn.nn.ops._table import sums_by_row
-from skmatgnn.nn.ops._triton_launch import Plan, run_backward, run_forward
+from skmatgnn.nn.ops._table import sorted_rows, sums_by_row
+from skmatgnn.nn.ops._triton_launch import (
+    Plan,
+    run_backward,
+    run_forward,
+    sum_of_programs,
+)
 
 __all__ = ["fused_update", "outer_sum", "pack_maps", "stored_dtype"]
 
@@ -115,7 +121,8 @@ class _Rows(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return sums_by_row(ctx.index, ctx.n_rows, (grad, None))[0], None
+        rows = sorted_rows(ctx.index, ctx.n_rows)
+        return sums_by_row(rows, (grad, None))[0], None
 
 
 class _EdgeGated(Function):
@@ -135,6 +142,10 @@ class _EdgeGated(Function):
     ) -> tuple[Tensor | None, Tensor | None]:
         nodes, edges = nodes.contiguous(), edges.contiguous()
         maps, affine = parameters[:6], parameters[6:]
+        ctx.branch = branch("parameters")
+        if plan.index is not None and plan.save:
+            with ctx.branch.beside(plan.index):
+                ctx.order = sorted_rows(plan.index, len(edges))
         stored = nodes.to(edges.dtype)
         packed = plan.packed or pack_maps([maps], edges.dtype)[0]
         node_weight, node_bias, edge_weight, edge_bias = packed
@@ -165,22 +176,26 @@ class _EdgeGated(Function):
         if grad_nodes is None:
             grad_nodes = torch.zeros_like(stored, dtype=ctx.node_dtype)
         grad_nodes = grad_nodes.contiguous()
-        grad_mapped, grad_both, by_bias, grad_affine = run_backward(
+        grad_mapped, grad_both, partial = run_backward(
             plan, mapped, both, rest, grad_nodes, grad_edges
         )
         residual, around = (grad_nodes, grad_edges) if plan.norm else (None, None)
         if plan.index is not None and (needs[2] or by_edges):
-            rows = (grad_mapped, around)
-            grad_mapped, around = sums_by_row(plan.index, len(edges), rows)
+            ctx.branch.wait()
+            grad_mapped, around = sums_by_row(ctx.order, (grad_mapped, around))
             _give_away(around)
         private = plan.packed is not None
         by_node: tuple[Tensor | None, ...] = (None, None)
         by_edge, dtype = None, ctx.weight_dtype
-        if needs[0] or needs[1]:
-            by_node = outer_sum(grad_both, stored, dtype).chunk(2)
-        if needs[2]:
-            by_edge = outer_sum(grad_mapped, edges, dtype)
-        by_maps = (*by_node, by_edge, *(x.to(dtype) for x in by_bias), *grad_affine)
+        read = (grad_both, stored, grad_mapped, edges, partial.rows)
+        with ctx.branch.beside(*read):
+            by_bias, grad_affine = sum_of_programs(partial)
+            by_bias = tuple(x.to(dtype) for x in by_bias)
+            if needs[0] or needs[1]:
+                by_node = outer_sum(grad_both, stored, dtype).chunk(2)
+            if needs[2]:
+                by_edge = outer_sum(grad_mapped, edges, dtype)
+        by_maps = (*by_node, by_edge, *by_bias, *grad_affine)
         return (
             None,
             _through(grad_both, node_weight, residual, private) if by_nodes else None,
