@@ -173,6 +173,7 @@ def test_fit__batch_beyond_the_memory__trains_with_smaller_ones(
     size = 256 // 2 ** len(caught)
     assert 1 <= size <= 128
     assert f"batch_size={size}. Set that" in str(caught[-1].message)
+    torch.cuda.set_per_process_memory_fraction(1.0)
     expected = ALIGNNRegressor(batch_size=size, **settings).fit(X, y)
     np.testing.assert_array_equal(model.predict(X), expected.predict(X))
 

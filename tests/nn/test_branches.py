@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -140,7 +141,7 @@ def test_step__recorded_with_branches__has_the_bits_of_one_without(dtype):
     graphs = StructureToGraph().transform(
         make_crystals(64, random_state=0, return_X_y=True)[0]
     )
-    batch = DeviceGraphs(graphs, "cuda").take(range(64))
+    batch = DeviceGraphs(graphs, "cuda").take(np.arange(64))
     expected = recorded_gradients(batch, dtype, branches=False)[0]
     for run in recorded_gradients(batch, dtype, branches=True):
         assert all(map(torch.equal, run, expected))

@@ -255,14 +255,13 @@ class ALIGNN(nn.Module):
             angles=len(self.alignn_layers) > 0,
             merge=is_layer_norm(self.atom_embedding[1]),
         )
-        of_atoms, of_edges = branch("atoms"), branch("edges")
-        with of_atoms.beside():
-            atoms = self.elements(rows.atomic_numbers)
-            atoms = self.atom_embedding(atoms, rows.edges.n_real)
-        n_real = rows.edges.n_real_edges
-        with of_edges.beside():
-            edges, index = _embed(self.edge_embedding, rows.lengths, n_real)
+        beside = branch("maps")
+        with beside.beside():
             packed = pack_maps([conv.maps for conv in self._convs()])
+        atoms = self.elements(rows.atomic_numbers)
+        atoms = self.atom_embedding(atoms, rows.edges.n_real)
+        n_real = rows.edges.n_real_edges
+        edges, index = _embed(self.edge_embedding, rows.lengths, n_real)
         angles: Any = None
         of_angles: Tensor | None = None
         if rows.cosines is not None:
@@ -271,8 +270,7 @@ class ALIGNN(nn.Module):
             angles, of_angles = _embed(
                 self.angle_embedding, rows.cosines, n_real, bounds
             )
-        of_atoms.wait(atoms)
-        of_edges.wait(edges, *(maps[0] for maps in packed if maps is not None))
+        beside.wait(*(maps[0] for maps in packed if maps is not None))
         indices, maps_of = (index, of_angles), iter(packed)
         for layer in self.alignn_layers:
             pair = (next(maps_of), next(maps_of))

@@ -1,9 +1,10 @@
 """Branches of a captured step: what may be computed beside what comes next.
 
-The gradient of a weight is needed only when the weights are updated, and embeddings do
-not depend on each other. On a stream of their own such short kernels fill what others
-leave idle. Launched one by one they would only keep the host busy for longer, so there
-are branches within :func:`branching` alone, which is for a CUDA graph that is recorded.
+The gradient of a weight is needed only when the weights are updated. On a stream of
+their own such short kernels fill what others leave idle. Launched one by one they would
+only keep the host busy for longer, so there are branches within :func:`branching`
+alone, which is for a CUDA graph that is recorded. What autograd records stays on one
+stream: it warns where gradients reach a parameter from another.
 """
 
 from __future__ import annotations
