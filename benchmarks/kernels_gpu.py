@@ -100,16 +100,16 @@ def settings(kernel, launch):
 
 
 def time_kernel(kernel, call, floor, launch):
-    expected, rows, default = flat(call()), [], launch.TILES[kernel]
+    expected, rows, default = flat(call()), [], dict(launch.WIDE_TILES)
     for tile in settings(kernel, launch):
-        launch.TILES[kernel] = tile
+        launch.WIDE_TILES[kernel] = tile
         pairs = zip(flat(call()), expected, strict=True)
         error = max(float((a - b).norm() / b.norm()) for a, b in pairs)
         seconds = median_seconds(call, 10)
         row = {"kernel": kernel, **asdict(tile), "options": dict(tile.options)}
         row |= {"ms": 1e3 * seconds, "fraction": floor / seconds, "error": error}
         rows.append(row)
-    launch.TILES[kernel] = default
+    launch.WIDE_TILES = default
     rows.sort(key=lambda row: row["ms"])
     return rows
 

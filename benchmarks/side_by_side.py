@@ -43,8 +43,10 @@ class KeptStep(CapturedStep):
 
     made: list = []
 
-    def __init__(self, *args, training=True, **options):
-        super().__init__(*args, training=training, **options)
+    def __init__(self, net, packed, *args, training=True, **options):
+        super().__init__(net, packed, *args, training=training, **options)
+        # what the graph reads by its address
+        self.kept = [packed, net.optimizer_, *net.module_.parameters()]
         self.n_runs = 0
         if training:
             self.made.append(self)

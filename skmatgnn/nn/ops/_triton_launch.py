@@ -60,9 +60,13 @@ class Tile:
 TILES = {
     "forward": Tile(),
     "node": Tile(),
-    # as many warps as there is room for with so many registers
-    "sender": Tile(nodes=2, warps_at_once=1584, options=(("maxnreg", 168),)),
+    "sender": Tile(options=(("maxnreg", 128),)),
     "receiver": Tile(edges=4, per_warp=1024),
+}
+# of wide rows, which need more of the cache; as many warps at once as have room
+WIDE = 256
+WIDE_TILES = {
+    "sender": Tile(nodes=2, warps_at_once=1584, options=(("maxnreg", 168),)),
 }
 MAX_EDGES, MAX_WARPS = 16, 8
 SUM_ROWS, SUM_COLS = 128, 16  # of a tile of these sums
@@ -196,13 +200,14 @@ def run_backward(
         For :func:`sum_of_programs`.
     """
     n, dim = grad_nodes.shape
-    launch = _launch(dim, "sender") | {"BLOCK_N": TILES["sender"].nodes}
+    tile = _tile(dim, "sender")
+    launch = _launch(dim, "sender") | {"BLOCK_N": tile.nodes}
     rows = _launch(dim, "node")
     partial = Partial(
         mapped,
         dim,
-        _programs("node", n, rows["BLOCK_E"], rows["num_warps"]),
-        _programs("sender", n, launch["BLOCK_N"], launch["num_warps"]),
+        _programs(_tile(dim, "node"), n, rows["BLOCK_E"], rows["num_warps"]),
+        _programs(tile, n, tile.nodes, launch["num_warps"]),
         norm=plan.norm,
         edge_norm=plan.norm and grad_edges is not None,
     )
@@ -333,8 +338,13 @@ def fast(dtype: torch.dtype) -> bool:
     return dtype != torch.float32
 
 
-def _launch(dim: int, kernel: str) -> dict[str, int | bool]:
+def _tile(dim: int, kernel: str) -> Tile:
     tile = TILES[kernel]
+    return WIDE_TILES.get(kernel, tile) if dim >= WIDE else tile
+
+
+def _launch(dim: int, kernel: str) -> dict[str, int | bool]:
+    tile = _tile(dim, kernel)
     block_d = max(16, triton.next_power_of_2(dim))
     edges = max(tile.edges, min(MAX_EDGES, tile.per_warp // block_d))
     edges = min(edges, max(1, tile.per_warp * MAX_WARPS // block_d))
@@ -344,10 +354,10 @@ def _launch(dim: int, kernel: str) -> dict[str, int | bool]:
     return sizes | {"enable_fp_fusion": True} | dict(tile.options)
 
 
-def _programs(kernel: str, n: int, at_once: int, warps: int) -> int:
+def _programs(tile: Tile, n: int, at_once: int, warps: int) -> int:
     """Count programs of so many warps, each of which takes an equal share of nodes."""
     if not n:
         return 0
     turns = triton.cdiv(n, at_once)
-    most = max(1, TILES[kernel].warps_at_once // warps)
+    most = max(1, tile.warps_at_once // warps)
     return triton.cdiv(turns, triton.cdiv(turns, most))
