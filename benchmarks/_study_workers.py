@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
@@ -184,8 +185,10 @@ def start_worker(number, n_threads, plans):
     """Start a process; a connection to each of its threads, that of the plans first."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = zip(*(context.Pipe() for _ in range(n_threads)), strict=True)
-    n_gpus = torch.cuda.device_count()
-    args = (theirs, number % n_gpus if n_gpus else None)
+    gpus = [*map(str, range(torch.cuda.device_count()))]
+    if gpus and os.environ.get("CUDA_VISIBLE_DEVICES"):
+        gpus = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+    args = (theirs, gpus[number % len(gpus)] if gpus else None)
     context.Process(target=work_in_threads, args=args, daemon=True).start()
     for connection in theirs:
         connection.close()
@@ -198,7 +201,7 @@ def work_in_threads(connections, gpu):
     torch.set_num_threads(1)
     if gpu is not None:
         # of all networks, also of those that are loaded
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     plans = connections[0].recv()
     threads = [
         threading.Thread(target=work, args=(connection, plans), daemon=True)
@@ -206,8 +209,9 @@ def work_in_threads(connections, gpu):
     ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    with suppress(KeyboardInterrupt):
+        for thread in threads:
+            thread.join()
 
 
 def work(connection, plans):
@@ -223,7 +227,7 @@ def work(connection, plans):
                     f"{job.fit or job.pretraining}: {traceback.format_exc()}",
                 )
             connection.send(result)
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         return
 
 
