@@ -46,8 +46,8 @@ class Averages(Callback):
         self.n_steps_ += 1
         weights = [p.detach() for p in net.module_.parameters()]
         for decay, average in self.weights_.items():
-            # of the first steps fewer, or the average would be of those before them
-            rate = 1 - min(decay, self.n_steps_ / (10 + self.n_steps_))
+            # of the steps so far alone, not of the weights before them
+            rate = (1 - decay) / (1 - decay**self.n_steps_)
             torch._foreach_lerp_(average, weights, rate)
 
 
