@@ -170,14 +170,13 @@ def test_fused__widths_and_degrees_to_64__equal_float64(dim, edge_messages):
 
 
 @kernel_test
-@pytest.mark.parametrize("dim", [20, 256])
-@pytest.mark.parametrize("nodes", [1, 4])
-def test_fused__so_many_senders_at_once__equal_float64(nodes, dim, monkeypatch):
+@pytest.mark.parametrize("nodes", [2, 4])
+def test_fused__so_many_senders_at_once__equal_float64(nodes, monkeypatch):
     from skmatgnn.nn.ops import _triton_launch as launch
 
-    for tiles in (launch.TILES, launch.WIDE_TILES):
-        monkeypatch.setitem(tiles, "sender", launch.Tile(nodes=nodes, warps_at_once=8))
-    check(make_case(DEGREES["ragged"], dim))
+    tile = launch.Tile(nodes=nodes, warps_at_once=8)
+    monkeypatch.setitem(launch.TILES, "sender", tile)
+    check(make_case(DEGREES["ragged"], 20))
 
 
 @kernel_test
