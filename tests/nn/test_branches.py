@@ -83,6 +83,11 @@ def test_branch__work_beside__is_waited_for_once_and_at_the_end(log):
         *(begin, "second", end, begin, "third", end),
     ]
     assert branch("a") is not side
+    log.clear()
+    with side.beside():  # as a backward pass after the context would
+        log.append("late")
+    side.wait(FakeTensor(log))
+    assert log == ["late"]
 
 
 def test_branch__what_it_reads__is_kept_until_it_is_waited_for(log):
@@ -91,9 +96,9 @@ def test_branch__what_it_reads__is_kept_until_it_is_waited_for(log):
         side = branch("a")
         with side.beside(tensor, None):
             log.append("work")
-        assert side._read == [(tensor, None)]
+        assert side._read == (tensor, None)
         side.wait()
-        assert side._read == []
+        assert side._read is None
 
 
 def test_branching__error_within__leaves_no_branches(log):
@@ -137,11 +142,15 @@ def recorded_gradients(batch, dtype, *, branches):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_step__recorded_with_branches__has_the_bits_of_one_without(dtype):
+def test_step__recorded_with_branches__has_the_bits_of_one_without(dtype, monkeypatch):
+    streams = {}
+    monkeypatch.setattr(_branches, "_streams", streams)
     graphs = StructureToGraph().transform(
         make_crystals(64, random_state=0, return_X_y=True)[0]
     )
     batch = DeviceGraphs(graphs, "cuda").take(np.arange(64))
     expected = recorded_gradients(batch, dtype, branches=False)[0]
+    assert not streams
     for run in recorded_gradients(batch, dtype, branches=True):
         assert all(map(torch.equal, run, expected))
+    assert {name for _, name in streams} == {"maps", "parameters"}

@@ -255,8 +255,8 @@ class ALIGNN(nn.Module):
             angles=len(self.alignn_layers) > 0,
             merge=is_layer_norm(self.atom_embedding[1]),
         )
-        beside = branch("maps")
-        with beside.beside():
+        of_maps = branch("maps")
+        with of_maps.beside():  # the embeddings, which do not read them
             packed = pack_maps([conv.maps for conv in self._convs()])
         atoms = self.elements(rows.atomic_numbers)
         atoms = self.atom_embedding(atoms, rows.edges.n_real)
@@ -270,7 +270,7 @@ class ALIGNN(nn.Module):
             angles, of_angles = _embed(
                 self.angle_embedding, rows.cosines, n_real, bounds
             )
-        beside.wait(*(maps[0] for maps in packed if maps is not None))
+        of_maps.wait(*(maps[0] for maps in packed if maps is not None))
         indices, maps_of = (index, of_angles), iter(packed)
         for layer in self.alignn_layers:
             pair = (next(maps_of), next(maps_of))

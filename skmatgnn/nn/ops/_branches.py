@@ -34,7 +34,7 @@ class Branch:
 
     def __init__(self, stream: torch.cuda.Stream | None = None) -> None:
         self._stream = stream
-        self._read: list[tuple[Tensor | None, ...]] = []
+        self._read: tuple[Tensor | None, ...] | None = None  # None if nothing runs
 
     @contextmanager
     def beside(self, *read: Tensor | None) -> Iterator[None]:
@@ -57,7 +57,7 @@ class Branch:
             return
         self.wait()
         self._stream.wait_stream(torch.cuda.current_stream())
-        self._read.append(read)
+        self._read = read
         with torch.cuda.stream(self._stream):
             yield
 
@@ -70,13 +70,18 @@ class Branch:
             What was made there and is read here, and whose memory the branch may
             therefore not use again when it is given back.
         """
-        if self._stream is None or not self._read:
+        if self._stream is None or self._read is None:
             return
         current = torch.cuda.current_stream()
         current.wait_stream(self._stream)
-        self._read.clear()
+        self._read = None
         for tensor in made:
             tensor.record_stream(current)
+
+    def end(self) -> None:
+        """Wait, and be the current stream from now on."""
+        self.wait()
+        self._stream = None
 
 
 _IDLE = Branch()
@@ -129,6 +134,6 @@ def branching(device: torch.device | str) -> Iterator[None]:
     try:
         yield
         for each in branches.values():
-            each.wait()
+            each.end()
     finally:
         _open.branches = None

@@ -63,7 +63,8 @@ TILES = {
     "sender": Tile(options=(("maxnreg", 128),)),
     "receiver": Tile(edges=4, per_warp=1024),
 }
-# of wide rows, which need more of the cache; as many warps at once as have room
+# of wide rows, which need more of the cache; 12 warps, for which there is room, on each
+# of 132 multiprocessors
 WIDE = 256
 WIDE_TILES = {
     "sender": Tile(nodes=2, warps_at_once=1584, options=(("maxnreg", 168),)),

@@ -181,7 +181,7 @@ class _EdgeGated(Function):
         )
         residual, around = (grad_nodes, grad_edges) if plan.norm else (None, None)
         if plan.index is not None and (needs[2] or by_edges):
-            ctx.branch.wait()
+            ctx.branch.wait()  # for the order
             grad_mapped, around = sums_by_row(ctx.order, (grad_mapped, around))
             _give_away(around)
         private = plan.packed is not None
