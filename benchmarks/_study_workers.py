@@ -111,7 +111,9 @@ class Study:
             return 0
         n_jobs = min(n_jobs, len(self.fits) + len(self.starts))
         plans = [plan for _, _, plan in self.plans]
-        workers = [start_worker(i, n_threads, plans) for i in range(n_jobs)]
+        workers = [start_worker(i, n_threads) for i in range(n_jobs)]
+        for first, *_ in workers:  # all are started by now, as each must be to receive
+            first.send(plans)
         connections = [
             c for of_threads in zip(*workers, strict=True) for c in of_threads
         ]
@@ -181,8 +183,8 @@ class Study:
             file.write(("\n" if cut else "") + json.dumps(row) + "\n")
 
 
-def start_worker(number, n_threads, plans):
-    """Start a process; a connection to each of its threads, that of the plans first."""
+def start_worker(number, n_threads):
+    """Start a process; a connection to each of its threads. The first takes plans."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = zip(*(context.Pipe() for _ in range(n_threads)), strict=True)
     gpus = [*map(str, range(torch.cuda.device_count()))]
@@ -192,7 +194,6 @@ def start_worker(number, n_threads, plans):
     context.Process(target=work_in_threads, args=args, daemon=True).start()
     for connection in theirs:
         connection.close()
-    ours[0].send(plans)
     return ours
 
 

@@ -95,6 +95,8 @@ def settings(kernel, launch):
         NODES if kernel == "sender" else (1,),
         WARPS if shared else (launch.Tile().warps_at_once,),
     ):
+        if nodes > 1 and edges > 1:  # too many to try
+            continue
         if per_warp * launch.MAX_WARPS >= nodes * edges * WIDTH >= per_warp:
             yield launch.Tile(edges, per_warp, nodes, warps, options)
 
