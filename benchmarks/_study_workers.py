@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
@@ -187,22 +187,35 @@ def start_worker(number, n_threads):
     """Start a process; a connection to each of its threads. The first takes plans."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = zip(*(context.Pipe() for _ in range(n_threads)), strict=True)
-    gpus = [*map(str, range(torch.cuda.device_count()))]
-    if gpus and os.environ.get("CUDA_VISIBLE_DEVICES"):
-        gpus = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
-    args = (theirs, gpus[number % len(gpus)] if gpus else None)
-    context.Process(target=work_in_threads, args=args, daemon=True).start()
+    process = context.Process(target=work_in_threads, args=(theirs,), daemon=True)
+    with visible_gpu(number):
+        process.start()
     for connection in theirs:
         connection.close()
     return ours
 
 
-def work_in_threads(connections, gpu):
+@contextmanager
+def visible_gpu(number):
+    """Let processes that are started see one of the GPUs.
+
+    It has to be in their environment from the beginning: CUDA looks only once.
+    """
+    name, before = "CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = (before or ",".join(map(str, range(torch.cuda.device_count())))).split(",")
+    os.environ[name] = gpus[number % len(gpus)]
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def work_in_threads(connections):
     """Do jobs, as many side by side as there are connections."""
     torch.set_num_threads(1)
-    if gpu is not None:
-        # of all networks, also of those that are loaded
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     plans = connections[0].recv()
     threads = [
         threading.Thread(target=work, args=(connection, plans), daemon=True)

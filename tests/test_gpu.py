@@ -20,8 +20,9 @@ from skmatgnn import (
 )
 from skmatgnn.datasets import load_formation_energies, make_crystals
 from skmatgnn.graphs import DeviceGraphs, GraphBatch, StructureToGraph
-from skmatgnn.nets import BatchHalvedWarning
+from skmatgnn.nets import BatchHalvedWarning, _graph_net
 from skmatgnn.nets._precision import numerics
+from skmatgnn.nets._replay import ReplayIterator
 from skmatgnn.nn.ops import gather_senders, segment_sum
 
 pytestmark = [
@@ -199,3 +200,41 @@ def test_fit__killed_on_the_device__resumes_to_the_same_bits(tmp_path):
     assert str(whole["device"]).startswith("cuda")
     for name in ("losses", "predictions"):
         np.testing.assert_array_equal(resumed[name], whole[name])
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
+@pytest.mark.parametrize("replayed", ["0", "1"])
+@pytest.mark.parametrize("estimator", [*ESTIMATORS, CrabNetRegressor, MODNetRegressor])
+def test_epoch__every_step__goes_on_without_waiting_for_the_device(
+    estimator, replayed, crystals, monkeypatch
+):
+    monkeypatch.setenv("SKMATGNN_CUDA_GRAPHS", replayed)
+    X, y = crystals
+    if estimator not in ESTIMATORS:
+        X = [structure.composition for structure in X]
+    run, capture = _graph_net.run_batches, ReplayIterator._capture
+    passes = []
+
+    def with_mode(mode, function, args, options):
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            return function(*args, **options)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+
+    def run_watched(*args, **options):
+        passes.append(None)
+        return with_mode("error" if len(passes) > 2 else 0, run, args, options)
+
+    def capture_unwatched(*args):
+        return with_mode(0, capture, args, {})
+
+    monkeypatch.setattr(_graph_net, "run_batches", run_watched)
+    monkeypatch.setattr(ReplayIterator, "_capture", capture_unwatched)
+    model = estimator(
+        max_epochs=6, batch_size=10, random_state=0, device="cuda", early_stopping=True
+    )
+    model.fit(X, y)
+    assert len(passes) == 12  # training and validation
+    assert np.isfinite(model.predict(X)).all()

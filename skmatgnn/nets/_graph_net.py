@@ -24,7 +24,7 @@ from skmatgnn.nets._replay import ReplayedBatch, ReplayIterator, own_stream
 from skmatgnn.nets._seeding import initialize_weights
 from skmatgnn.nets._step import compute_step, evaluate_step
 from skmatgnn.nets._stops import locate, report_interrupt
-from skmatgnn.nets._turns import taking_turns
+from skmatgnn.nets._turns import taking_turns, to_host
 from skmatgnn.nn._blocks import Block
 
 if TYPE_CHECKING:
@@ -474,7 +474,7 @@ class GraphNet(NeuralNet):
             for batch, _ in iterator:
                 with taking_turns(self.device):
                     parts.append(function(batch).double())
-            return torch.cat(parts).cpu().numpy()
+            return to_host(torch.cat(parts))
 
     def forward_iter(
         self, X: DeviceDataset, training: bool = False, device: str = "cpu"

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from skmatgnn.nets._dataset import GraphIterator
+from skmatgnn.nets._turns import to_host
 from skmatgnn.nn._noise import NoiseSource
 from skmatgnn.nn.layers import BatchNorm
 
@@ -318,5 +319,5 @@ class _AllSum(torch.autograd.Function):
 
 def _on_host(value: Tensor | float) -> Any:
     if isinstance(value, Tensor):
-        return value.detach().double().cpu().numpy()
+        return to_host(value.double())
     return value

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import pytest
+import torch
 from skorch.callbacks import Callback
 
 from skmatgnn import CrabNetRegressor
@@ -13,7 +15,7 @@ from skmatgnn.datasets import load_formation_energies
 from skmatgnn.estimators import _net_base
 from skmatgnn.nets import _graph_net
 from skmatgnn.nets._replay import ReplayIterator
-from skmatgnn.nets._turns import taking_turns
+from skmatgnn.nets._turns import taking_turns, to_host
 
 
 class SeesOutputs(Callback):
@@ -96,3 +98,43 @@ def test_turns__making_and_evaluating_a_network__launch_within_and_wait_outside(
     dataset = model._make_dataset(model._ensure_samples(X[:20]), reset=False)
     model.net_.apply(dataset, model.net_.module_, 10)
     assert events == 2 * ["begin", "forward", "end"]
+
+
+ON_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=ON_GPU)])
+def test_to_host__something_to_wait_for__is_there(device):
+    x = torch.ones(300, 300, device=device, requires_grad=True)
+    for _ in range(50):
+        x = x @ x / 300
+    assert to_host(x).dtype == np.float32
+    assert (to_host(x) == 1.0).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_to_host__waiting_thread__lets_another_launch():
+    waiting, waited = threading.Event(), threading.Event()
+    small = torch.ones(3, device="cuda")
+
+    def wait():
+        with torch.cuda.stream(torch.cuda.Stream()):
+            torch.cuda._sleep(4_000_000_000)  # cycles, about two seconds
+            waiting.set()
+            to_host(small + 1)
+            waited.set()
+
+    to_host(small + 1), to_host(small * 2)  # loads kernels, which waits for others
+    thread = threading.Thread(target=wait)
+    thread.start()
+    waiting.wait(30)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        for _ in range(20):
+            assert to_host(small * 2).tolist() == [2.0, 2.0, 2.0]
+        assert not waited.is_set()
+    thread.join(30)
+    assert waited.is_set()
