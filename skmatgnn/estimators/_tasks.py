@@ -7,8 +7,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils import Tags, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import Tags
 
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.estimators._chunks import in_chunks
@@ -17,11 +16,7 @@ from skmatgnn.estimators._transfer import inherited_scale
 from skmatgnn.nets._criteria import ClassificationLoss, RegressionLoss
 from skmatgnn.preprocessing import TargetScaler
 from skmatgnn.utils._sklearn import fit_context
-from skmatgnn.utils.validation import (
-    ensure_regression_targets,
-    is_missing,
-    to_object_array,
-)
+from skmatgnn.utils.targets import ensure_class_labels, ensure_regression_targets
 
 __all__ = ["NetClassifierMixin", "NetRegressorMixin"]
 
@@ -257,25 +252,7 @@ class NetClassifierMixin(ClassifierMixin):
         return codes[:, None].astype(np.float64)
 
     def _check_targets(self, y: Any) -> np.ndarray:
-        if y is None:
-            raise InvalidValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
-        # NumPy would turn a NaN among strings into the label "nan"
-        given = to_object_array(y) if isinstance(y, list | tuple) else None
-        labels = column_or_1d(y, warn=True)
-        given = labels if given is None else given
-        missing = np.flatnonzero([is_missing(label) for label in given])
-        if len(missing):
-            raise InvalidValueError(
-                f"Input y contains NaN or None at index {int(missing[0])}. Drop the "
-                "rows with unknown labels."
-            )
-        if labels.dtype.kind == "f" and np.isinf(labels).any():
-            raise InvalidValueError("Input y contains infinity. Drop such rows.")
-        check_classification_targets(labels)
-        return labels
+        return ensure_class_labels(y, estimator=self)
 
     def _head_mismatch(self, source: Any, *, strict: bool) -> str | None:
         if not isinstance(source, NetClassifierMixin):

@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
+from sklearn.base import is_classifier
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.featurizers import MagpieFeatures
+from skmatgnn.preprocessing._formula import (
+    PackedCompositions,
+    ensure_composition_objects,
+)
+from skmatgnn.utils.targets import ensure_class_labels, ensure_regression_targets
+from skmatgnn.utils.validation import require_consistent_length
 
 if TYPE_CHECKING:
     from skmatgnn._typing import RandomState
 
 __all__ = ["make_rf_magpie"]
+
+
+class RFMagpie(Pipeline):
+    """The pipeline of `make_rf_magpie`, which checks targets before it computes."""
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """Train.
+
+        Parameters
+        ----------
+        X : sequence of n compositions
+        y : array-like of shape (n,) or (n, t)
+            Without NaN, which a forest does not learn from.
+        **params : object
+            As of a Pipeline.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            If X is no sequence, lengths differ, or a target is unknown, infinite or no
+            number; the message names its index.
+        """
+        if isinstance(X, PackedCompositions):
+            n_samples = len(X)
+        else:
+            n_samples = len(ensure_composition_objects(X))
+        if not is_classifier(self):
+            targets, _ = ensure_regression_targets(y, estimator=self)
+            _require_known(targets)
+        elif np.ndim(y) <= 1:  # those of several columns are the forest's to check
+            targets = ensure_class_labels(y, estimator=self)
+        else:
+            targets = y
+        require_consistent_length(X=range(n_samples), y=targets)
+        return super().fit(X, y, **params)
 
 
 def make_rf_magpie(
@@ -47,7 +95,8 @@ def make_rf_magpie(
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Steps ``magpie`` (`MagpieFeatures`), ``imputer`` (mean of the training rows
+        One that names the rows of targets that a forest cannot learn from. Steps
+        ``magpie`` (`MagpieFeatures`), ``imputer`` (mean of the training rows
         where an element's property is unknown) and ``forest``.
 
     Raises
@@ -79,7 +128,7 @@ def make_rf_magpie(
     3
     """
     forest = RandomForestClassifier if classification else RandomForestRegressor
-    return Pipeline(
+    return RFMagpie(
         [
             ("magpie", MagpieFeatures()),
             # A column without any known value stays, so that the number of features
@@ -97,3 +146,14 @@ def make_rf_magpie(
             ),
         ]
     )
+
+
+def _require_known(targets: np.ndarray) -> None:
+    unknown = np.argwhere(np.isnan(targets))
+    if len(unknown):
+        row, column = map(int, unknown[0])
+        raise InvalidValueError(
+            f"Input y contains NaN at index {row}, column {column}: a forest needs all "
+            "targets. Drop the rows where one is unknown, train a model for each "
+            "column, or use a network, such as CrabNetRegressor, which skips them."
+        )

@@ -34,11 +34,12 @@ from skmatgnn.utils._sklearn import (
 )
 from skmatgnn.utils.interrupts import fit_or_stop
 from skmatgnn.utils.lost_workers import explain_lost_workers
+from skmatgnn.utils.targets import ensure_regression_targets
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
-    ensure_regression_targets,
     require_consistent_length,
+    require_samples,
 )
 
 __all__ = ["ConformalRegressor"]
@@ -218,6 +219,7 @@ class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
             If ``estimator`` is no regressor.
         """
         self._require_kind(is_regressor, "regressor")
+        require_samples(X)
         targets, _ = ensure_regression_targets(y, estimator=self)
         require_consistent_length(X=range(num_samples(X)), y=targets)
         codes = None if groups is None else ensure_groups(groups, len(targets))

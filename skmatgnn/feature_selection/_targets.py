@@ -15,7 +15,8 @@ from skmatgnn.feature_selection._mutual_info import (
     discrete_information,
     entropy,
 )
-from skmatgnn.utils.validation import ensure_regression_targets, is_missing
+from skmatgnn.utils.targets import ensure_regression_targets
+from skmatgnn.utils.validation import is_missing
 
 if TYPE_CHECKING:
     from skmatgnn._typing import FloatArray, IntArray

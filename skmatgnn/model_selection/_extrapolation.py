@@ -22,9 +22,9 @@ from skmatgnn.utils._sklearn import num_samples, safe_indexing
 from skmatgnn.utils.elements import ELEMENT_SYMBOLS
 from skmatgnn.utils.interrupts import fit_or_stop
 from skmatgnn.utils.lost_workers import explain_lost_workers
+from skmatgnn.utils.targets import ensure_regression_targets
 from skmatgnn.utils.validation import (
     describe,
-    ensure_regression_targets,
     require_consistent_length,
     require_count,
     to_object_array,

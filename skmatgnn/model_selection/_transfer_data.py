@@ -18,11 +18,11 @@ from skmatgnn.model_selection._composition_groups import formula_groups
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.utils.digest import digest
 from skmatgnn.utils.elements import ELEMENT_SYMBOLS
+from skmatgnn.utils.targets import ensure_regression_targets
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
     ensure_object_array,
-    ensure_regression_targets,
     require_consistent_length,
 )
 

@@ -21,9 +21,9 @@ from skmatgnn.utils._sklearn import (
     num_samples,
     safe_indexing,
 )
+from skmatgnn.utils.targets import ensure_regression_targets
 from skmatgnn.utils.validation import (
     describe,
-    ensure_regression_targets,
     require_usable_weights,
 )
 

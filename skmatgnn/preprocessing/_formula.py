@@ -10,7 +10,6 @@ when it cannot be read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from skmatgnn.preprocessing._formula_parser import (
 )
 from skmatgnn.utils.elements import ATOMIC_NUMBERS, ELEMENT_SYMBOLS, N_ELEMENTS
 from skmatgnn.utils.ragged import row_pointers
-from skmatgnn.utils.validation import describe, ensure_object_array
+from skmatgnn.utils.validation import describe, ensure_object_array, is_bare_sample
 
 if TYPE_CHECKING:
     from skmatgnn._typing import FloatArray, IntArray
@@ -185,11 +184,7 @@ def ensure_composition_objects(X: Any) -> np.ndarray:
     ndarray of shape (n,), dtype object
     """
     what = "formulas or compositions"
-    # A frame may have a column of that name, and thereby the attribute.
-    is_structure = not hasattr(X, "iloc") and (
-        hasattr(X, "composition") or hasattr(X, "get_atomic_numbers")
-    )
-    if is_structure or isinstance(X, str | bytes | Mapping):
+    if is_bare_sample(X):
         raise InvalidTypeError(
             f"X must be a sequence of {what}; got a bare {describe(X)}. "
             "Put a single sample into a list: [x]."

@@ -6,7 +6,7 @@ Nothing here builds a NumPy array from structures or compositions by
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from numbers import Integral, Number, Real
 from typing import Any
 
@@ -18,13 +18,14 @@ __all__ = [
     "describe",
     "ensure_groups",
     "ensure_object_array",
-    "ensure_regression_targets",
+    "is_bare_sample",
     "is_count",
     "is_missing",
     "require_consistent_length",
     "require_count",
     "require_fraction",
     "require_option",
+    "require_samples",
     "require_usable_weights",
     "to_object_array",
 ]
@@ -69,6 +70,55 @@ def to_object_array(items: Any) -> np.ndarray:
     for index, item in enumerate(items):
         array[index] = item
     return array
+
+
+def is_bare_sample(X: Any) -> bool:
+    """Tell whether X is one formula, composition or structure, without its list.
+
+    Parameters
+    ----------
+    X : object
+
+    Returns
+    -------
+    bool
+    """
+    # a frame may have a column of that name, and thereby the attribute
+    is_structure = not hasattr(X, "iloc") and (
+        hasattr(X, "composition") or hasattr(X, "get_atomic_numbers")
+    )
+    return is_structure or isinstance(X, str | bytes | Mapping)
+
+
+def require_samples(X: Any) -> None:
+    """Reject what is no sequence of samples, whatever kind of samples are due.
+
+    Parameters
+    ----------
+    X : object
+
+    Raises
+    ------
+    InvalidTypeError
+        If X is a single sample, or no sequence.
+    InvalidValueError
+        If X is empty.
+    """
+    if is_bare_sample(X):
+        raise InvalidTypeError(
+            f"X must be a sequence of samples; got a bare {describe(X)}. "
+            "Put a single sample into a list: [x]."
+        )
+    shape = getattr(X, "shape", ())  # of a sparse matrix, which has no length
+    if not (shape or _is_sized_sequence(X)):
+        raise InvalidTypeError(
+            f"X must be a sequence of samples; got {describe(X)}. "
+            "Convert it to a list first."
+        )
+    if (shape[0] if shape else len(X)) == 0:
+        raise InvalidValueError(
+            "Found array with 0 sample(s): X is empty; at least one is required."
+        )
 
 
 def ensure_object_array(X: Any, *, what: str, single: tuple[type, ...]) -> np.ndarray:
@@ -353,129 +403,4 @@ def require_usable_weights(sample_weight: Any, n_samples: int) -> None:
             f"sample_weight has {weights[bad[0]]} at index {int(bad[0])}: NaN, "
             "infinite or negative values in data passed to `sample_weight` are not "
             "allowed. Set it to zero to leave the sample out."
-        )
-
-
-def ensure_regression_targets(
-    y: Any, *, estimator: Any = None
-) -> tuple[np.ndarray, bool]:
-    """Convert regression targets to a float64 table in which NaN means unknown.
-
-    Parameters
-    ----------
-    y : array-like of shape (n,) or (n, t)
-        Targets. NaN is allowed in a 2-D ``y`` as long as every column has a
-        known value.
-    estimator : object, optional
-        Named in the messages.
-
-    Returns
-    -------
-    targets : ndarray of shape (n, t), float64
-    one_dimensional : bool
-        Whether ``y`` was 1-D, so that predictions can have the same shape.
-
-    Raises
-    ------
-    InvalidValueError
-        If y is None, empty, not numeric, infinite, NaN in one dimension, or has a
-        column without any known value.
-    """
-    name = "This estimator" if estimator is None else type(estimator).__name__
-    if y is None:
-        raise InvalidValueError(
-            f"{name} requires y to be passed, but the target y is None."
-        )
-    targets = _float_targets(y)
-    if targets.ndim not in (1, 2):
-        raise InvalidValueError(
-            "y must have shape (n_samples,) or (n_samples, n_outputs); "
-            f"got {targets.ndim} dimensions, shape {targets.shape}."
-        )
-    one_dimensional = targets.ndim == 1
-    _require_no_inf(targets)
-    if one_dimensional and np.isnan(targets).any():
-        index = int(np.flatnonzero(np.isnan(targets))[0])
-        raise InvalidValueError(
-            f"Input y contains NaN at index {index} of {len(targets)}. Drop the rows "
-            "with unknown targets; NaN as 'not known' is understood in a 2-D y."
-        )
-    table = targets[:, None] if one_dimensional else targets
-    if table.shape[1] == 0:
-        raise InvalidValueError("y has 0 columns; at least one target is required.")
-    empty = np.flatnonzero(np.isnan(table).all(axis=0) & (len(table) > 0))
-    if len(empty):
-        raise InvalidValueError(
-            f"Input y contains NaN only in column {int(empty[0])}: no value is known. "
-            "Drop that column."
-        )
-    return table, one_dimensional
-
-
-def _float_targets(y: Any) -> np.ndarray:
-    if hasattr(y, "to_numpy"):
-        y = y.to_numpy()
-    if isinstance(y, Iterator | Mapping | set):
-        raise InvalidTypeError(
-            f"y must be numeric, a sequence; got {describe(y)}. Convert it to a list "
-            "first."
-        )
-    try:
-        array = np.asarray(y)
-        if array.dtype.kind == "c" or (
-            array.dtype == object
-            and any(isinstance(value, complex) for value in array.flat)
-        ):
-            raise InvalidValueError(
-                "Complex data not supported: y holds complex numbers. "
-                "Give the real part, or the modulus, as the target."
-            )
-        if array.dtype.kind in "mM":
-            raise InvalidValueError(
-                f"y must be numeric; got dates or times ({array.dtype}). Convert them "
-                "to numbers of a unit that you choose."
-            )
-        if array.dtype == object:  # pandas' NA has no float
-            missing = [is_missing(value) for value in array.flat]
-            array = np.where(np.reshape(missing, array.shape), np.nan, array)
-        return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, InvalidValueError):
-            raise
-        raise InvalidValueError(
-            f"y must be numeric; could not convert it to floats ({error})"
-            f"{_place_of_no_number(y)}. For class labels use a classifier."
-        ) from error
-
-
-def _place_of_no_number(y: Any) -> str:
-    """Say where the first is that float does not take, and how many there are."""
-    try:
-        cells = np.asarray(y, dtype=object)
-    except ValueError:  # rows of different lengths
-        return ""
-    bad = np.array([not _is_number(cell) for cell in cells.flat], dtype=bool)
-    places = np.argwhere(bad.reshape(cells.shape))
-    if cells.ndim == 0 or len(places) == 0:
-        return ""
-    place = ", column ".join(str(int(i)) for i in places[0])
-    return f" at index {place} ({len(places)} of {cells.size} values are no numbers)"
-
-
-def _is_number(cell: Any) -> bool:
-    if is_missing(cell):
-        return True
-    try:
-        float(cell)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _require_no_inf(targets: np.ndarray) -> None:
-    infinite = np.argwhere(np.isinf(targets))
-    if len(infinite):
-        place = ", column ".join(str(int(i)) for i in infinite[0])
-        raise InvalidValueError(
-            f"Input y contains infinity at index {place}. Remove or correct that row."
         )

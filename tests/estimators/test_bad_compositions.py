@@ -1,5 +1,6 @@
 """Formulas and compositions that cannot be used are refused by index."""
 
+import re
 from contextlib import suppress
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Composition, Lattice, Structure
 
+from skmatgnn import ConformalRegressor
 from skmatgnn.errors import SkmatgnnError
 from skmatgnn.estimators import make_rf_magpie
 from skmatgnn.featurizers import MagpieFeatures
@@ -64,3 +66,64 @@ def test_rf_magpie__bad_composition__is_refused_in_fit_and_predict(bad, refusal)
     model.fit(["NaCl", "KCl"], [1.0, 2.0])
     _, text = refusal(model.predict, [bad])
     assert refusal.names_index(text, 0)
+
+
+BAD_TARGETS = {
+    "none": (None, "requires y"),
+    "nan": ([1.0, np.nan, 3.0], r"NaN at index 1 of 3\. Drop"),
+    "nan in a column": ([[1, 2], [3, 4], [5, np.nan]], r"index 2, column 1.*CrabNet"),
+    "infinity": ([1.0, 2.0, -np.inf], r"infinity at index 2.*Remove"),
+    "text": ([1.0, "x", 3.0], r"index 1.*classifier"),
+    "one too few": ([1.0, 2.0], r"X has 3, y has 2"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TARGETS)
+def test_rf_magpie__bad_targets__are_named_before_anything_is_computed(
+    kind, refusal, monkeypatch
+):
+    monkeypatch.setattr(MagpieFeatures, "transform", None)
+    y, message = BAD_TARGETS[kind]
+    model = make_rf_magpie(n_estimators=2)
+    error, text = refusal(model.fit, ["NaCl", "KCl", "KBr"], y)
+    assert isinstance(error, SkmatgnnError)
+    assert re.search(message, text)
+
+
+@pytest.mark.parametrize("bad", [None, np.nan, pd.NA])
+def test_rf_magpie__missing_label__is_named(bad, refusal):
+    model = make_rf_magpie(n_estimators=2, classification=True)
+    _, text = refusal(model.fit, ["NaCl", "KCl", "KBr"], ["a", "b", bad])
+    assert refusal.names_index(text, 2)
+    assert "Drop" in text
+
+
+def test_rf_magpie__two_columns_of_labels__are_learnt():
+    X, y = ["NaCl", "KCl", "KBr"], np.array([["a", "c"], ["b", "c"], ["b", "d"]])
+    model = make_rf_magpie(n_estimators=2, classification=True, random_state=0)
+    assert model.fit(X, y).predict(X).shape == (3, 2)
+
+
+BAD_X = {
+    "none": (None, "None.*list"),
+    "bare structure": (SALT, "bare Structure.*list"),
+    "bare composition": (Composition("NaCl"), "bare Composition.*list"),
+    "bare formula": ("NaCl", "bare str.*list"),
+    "empty": ([], "0 sample"),
+    "empty array": (np.empty(0, dtype=object), "0 sample"),
+    "generator": ((f for f in ["NaCl"]), "got generator.*list"),
+    "number": (np.array(3.0), r"ndarray|shape \(\)"),
+}
+
+
+def conformal_forest():
+    return ConformalRegressor(make_rf_magpie(n_estimators=2))
+
+
+@pytest.mark.parametrize("kind", BAD_X)
+@pytest.mark.parametrize("make", [make_rf_magpie, conformal_forest])
+def test_fit__no_sequence_of_samples__says_what_is_due(make, kind, refusal):
+    X, message = BAD_X[kind]
+    error, text = refusal(make().fit, X, [1.0, 2.0, 3.0, 4.0])
+    assert isinstance(error, SkmatgnnError)
+    assert re.search(message, text)

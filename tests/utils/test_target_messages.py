@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.utils.validation import ensure_object_array, ensure_regression_targets
+from skmatgnn.utils.targets import ensure_regression_targets
+from skmatgnn.utils.validation import ensure_object_array
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""Checks of targets: what is unknown, infinite or no number is named by its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.utils.validation import describe, is_missing, to_object_array
+
+__all__ = ["ensure_class_labels", "ensure_regression_targets"]
+
+
+def ensure_regression_targets(
+    y: Any, *, estimator: Any = None
+) -> tuple[np.ndarray, bool]:
+    """Convert regression targets to a float64 table in which NaN means unknown.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,) or (n, t)
+        Targets. NaN is allowed in a 2-D ``y`` as long as every column has a
+        known value.
+    estimator : object, optional
+        Named in the messages.
+
+    Returns
+    -------
+    targets : ndarray of shape (n, t), float64
+    one_dimensional : bool
+        Whether ``y`` was 1-D, so that predictions can have the same shape.
+
+    Raises
+    ------
+    InvalidValueError
+        If y is None, empty, not numeric, infinite, NaN in one dimension, or has a
+        column without any known value.
+    """
+    _require_given(y, estimator)
+    targets = _float_targets(y)
+    if targets.ndim not in (1, 2):
+        raise InvalidValueError(
+            "y must have shape (n_samples,) or (n_samples, n_outputs); "
+            f"got {targets.ndim} dimensions, shape {targets.shape}."
+        )
+    one_dimensional = targets.ndim == 1
+    _require_no_inf(targets)
+    if one_dimensional and np.isnan(targets).any():
+        index = int(np.flatnonzero(np.isnan(targets))[0])
+        raise InvalidValueError(
+            f"Input y contains NaN at index {index} of {len(targets)}. Drop the rows "
+            "with unknown targets; NaN as 'not known' is understood in a 2-D y."
+        )
+    table = targets[:, None] if one_dimensional else targets
+    if table.shape[1] == 0:
+        raise InvalidValueError("y has 0 columns; at least one target is required.")
+    empty = np.flatnonzero(np.isnan(table).all(axis=0) & (len(table) > 0))
+    if len(empty):
+        raise InvalidValueError(
+            f"Input y contains NaN only in column {int(empty[0])}: no value is known. "
+            "Drop that column."
+        )
+    return table, one_dimensional
+
+
+def ensure_class_labels(y: Any, *, estimator: Any = None) -> np.ndarray:
+    """Convert class labels to an array.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+    estimator : object, optional
+        Named in the messages.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Raises
+    ------
+    InvalidValueError
+        If y is None, or a label is missing or infinite.
+    ValueError
+        If y is no classes, or has several columns.
+    """
+    _require_given(y, estimator)
+    # NumPy would turn a NaN among strings into the label "nan"
+    given = to_object_array(y) if isinstance(y, list | tuple) else None
+    labels = column_or_1d(y, warn=True)
+    given = labels if given is None else given
+    missing = np.flatnonzero([is_missing(label) for label in given])
+    if len(missing):
+        raise InvalidValueError(
+            f"Input y contains NaN or None at index {int(missing[0])}. Drop the "
+            "rows with unknown labels."
+        )
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise InvalidValueError("Input y contains infinity. Drop such rows.")
+    check_classification_targets(labels)
+    return labels
+
+
+def _require_given(y: Any, estimator: Any) -> None:
+    if y is None:
+        name = "This estimator" if estimator is None else type(estimator).__name__
+        raise InvalidValueError(
+            f"{name} requires y to be passed, but the target y is None."
+        )
+
+
+def _float_targets(y: Any) -> np.ndarray:
+    if hasattr(y, "to_numpy"):
+        y = y.to_numpy()
+    if isinstance(y, Iterator | Mapping | set):
+        raise InvalidTypeError(
+            f"y must be numeric, a sequence; got {describe(y)}. Convert it to a list "
+            "first."
+        )
+    try:
+        array = np.asarray(y)
+        if array.dtype.kind == "c" or (
+            array.dtype == object
+            and any(isinstance(value, complex) for value in array.flat)
+        ):
+            raise InvalidValueError(
+                "Complex data not supported: y holds complex numbers. "
+                "Give the real part, or the modulus, as the target."
+            )
+        if array.dtype.kind in "mM":
+            raise InvalidValueError(
+                f"y must be numeric; got dates or times ({array.dtype}). Convert them "
+                "to numbers of a unit that you choose."
+            )
+        if array.dtype == object:  # pandas' NA has no float
+            missing = [is_missing(value) for value in array.flat]
+            array = np.where(np.reshape(missing, array.shape), np.nan, array)
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InvalidValueError):
+            raise
+        raise InvalidValueError(
+            f"y must be numeric; could not convert it to floats ({error})"
+            f"{_place_of_no_number(y)}. For class labels use a classifier."
+        ) from error
+
+
+def _place_of_no_number(y: Any) -> str:
+    """Say where the first is that float does not take, and how many there are."""
+    try:
+        cells = np.asarray(y, dtype=object)
+    except ValueError:  # rows of different lengths
+        return ""
+    bad = np.array([not _is_number(cell) for cell in cells.flat], dtype=bool)
+    places = np.argwhere(bad.reshape(cells.shape))
+    if cells.ndim == 0 or len(places) == 0:
+        return ""
+    place = ", column ".join(str(int(i)) for i in places[0])
+    return f" at index {place} ({len(places)} of {cells.size} values are no numbers)"
+
+
+def _is_number(cell: Any) -> bool:
+    if is_missing(cell):
+        return True
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _require_no_inf(targets: np.ndarray) -> None:
+    infinite = np.argwhere(np.isinf(targets))
+    if len(infinite):
+        place = ", column ".join(str(int(i)) for i in infinite[0])
+        raise InvalidValueError(
+            f"Input y contains infinity at index {place}. Remove or correct that row."
+        )
