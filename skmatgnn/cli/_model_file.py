@@ -38,6 +38,7 @@ SKOPS_MAGIC = b"skmatgnn-model 2\n"
 _TRUSTED = [
     "numpy.dtype",
     "sklearn.tree._tree.Tree",
+    "skmatgnn.estimators.composition.RFMagpie",
     "skmatgnn.featurizers._magpie.MagpieFeatures",
 ]
 _PREFIX = b"skmatgnn-model "
