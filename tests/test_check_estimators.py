@@ -1,11 +1,16 @@
 """scikit-learn's own checks, on every public estimator through the adapter."""
 
 import pytest
+from matminer.featurizers.composition import Stoichiometry
+from matminer.featurizers.structure import DensityFeatures
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skmatgnn
-from skmatgnn.featurizers import MagpieFeatures
+from skmatgnn.featurizers import CompositionFeatures, MagpieFeatures, MatminerFeatures
+from skmatgnn.graphs import StructureToGraph
+from skmatgnn.preprocessing import FormulaToComposition, StructureToComposition
 from skmatgnn.testing import expected_failed_checks, numeric_adapter
 
 SMALL_ALIGNN = {
@@ -43,6 +48,17 @@ GRAPH = {
     "random_state": 0,
     "precision": "float64",
 }
+GIVE_OBJECTS = (StructureToGraph, FormulaToComposition, StructureToComposition)
+COMPARE_NUMBERS = (
+    "check_estimators_pickle",
+    "check_fit_idempotent",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_pipeline_consistency",
+    "check_transformer_data_not_an_array",
+    "check_transformer_general",
+    "check_transformer_preserve_dtypes",
+)
 
 
 def estimators():
@@ -63,8 +79,19 @@ def estimators():
     yield mpt(architecture="cgcnn", **GRAPH, **SMALL_CGCNN, head_dim=8)
     model = skmatgnn.CGCNNRegressor(**GRAPH, **SMALL_CGCNN)
     yield numeric_adapter(skmatgnn.GraphEmbedding)(estimator=model)
-    yield numeric_adapter(MagpieFeatures, rows_to="formulas")()
+    yield from transformers()
     yield from wrappers()
+    yield from searches()
+
+
+def transformers():
+    yield numeric_adapter(MagpieFeatures, rows_to="formulas")()
+    yield numeric_adapter(CompositionFeatures, rows_to="formulas")()
+    yield numeric_adapter(MatminerFeatures, rows_to="formulas")(Stoichiometry())
+    yield numeric_adapter(MatminerFeatures)(DensityFeatures())
+    yield numeric_adapter(FormulaToComposition, rows_to="formulas")()
+    yield numeric_adapter(StructureToComposition)()
+    yield numeric_adapter(StructureToGraph)(max_neighbors=4)
 
 
 def wrappers():
@@ -79,9 +106,39 @@ def wrappers():
         yield skmatgnn.ConformalRegressor(Ridge(), method=method, cv=2, **few)
 
 
+def searches():
+    """On tables, where the checks expect accuracy, too."""
+    rates = {"n_features": [None], "lr": [0.05, 0.1]}
+    small = {"featurizer": None, "max_epochs": 5, "n_models": 1, "random_state": 0}
+    yield skmatgnn.MODNetSearchCV(
+        skmatgnn.MODNetClassifier(**small),
+        space={**rates, "n_neurons": [((8,), (), (), ())]},
+        # to stratify, scikit-learn casts y with a warning before it refuses infinity
+        cv=KFold(2, shuffle=True, random_state=0),
+    )
+    yield skmatgnn.MODNetSearchCV(
+        skmatgnn.MODNetRegressor(**small),
+        preset="genetic",
+        space={**rates, "first_width": [8], "batch_size": [64]},
+        population_size=3,
+        n_generations=2,
+        cv=2,
+        random_state=0,
+    )
+
+
+def expected_failures(estimator):
+    if isinstance(estimator, GIVE_OBJECTS):
+        return dict.fromkeys(COMPARE_NUMBERS, "output is not numeric")
+    if not isinstance(estimator, skmatgnn.MODNetSearchCV):
+        return expected_failed_checks(estimator)
+    names = ["check_estimators_nan_inf"]
+    if isinstance(estimator.estimator, skmatgnn.MODNetRegressor):
+        names.append("check_supervised_y_2d")
+    return dict.fromkeys(names, "a search has not its estimator's tags for X and y")
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(
-    list(estimators()), expected_failed_checks=expected_failed_checks
-)
+@parametrize_with_checks(list(estimators()), expected_failed_checks=expected_failures)
 def test_sklearn_check__every_estimator__passes(estimator, check):
     check(estimator)

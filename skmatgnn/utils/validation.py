@@ -104,18 +104,19 @@ def require_samples(X: Any) -> None:
     InvalidValueError
         If X is empty.
     """
-    if is_bare_sample(X):
+    shape = getattr(X, "shape", None)  # of a sparse matrix, which has no length
+    if not shape and is_bare_sample(X):
         raise InvalidTypeError(
             f"X must be a sequence of samples; got a bare {describe(X)}. "
             "Put a single sample into a list: [x]."
         )
-    shape = getattr(X, "shape", ())  # of a sparse matrix, which has no length
-    if not (shape or _is_sized_sequence(X)):
+    is_sized = _is_sized_sequence(X)
+    if shape == () or not (shape or is_sized or hasattr(X, "__array__")):
         raise InvalidTypeError(
             f"X must be a sequence of samples; got {describe(X)}. "
             "Convert it to a list first."
         )
-    if (shape[0] if shape else len(X)) == 0:
+    if (shape and shape[0] == 0) or (is_sized and len(X) == 0):
         raise InvalidValueError(
             "Found array with 0 sample(s): X is empty; at least one is required."
         )

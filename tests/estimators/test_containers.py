@@ -1,8 +1,12 @@
-"""Every container of structures that scikit-learn hands around."""
+"""Every container of structures and formulas that scikit-learn hands around."""
+
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import StackingRegressor, VotingRegressor
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -10,12 +14,18 @@ from sklearn.model_selection import (
     LeaveOneGroupOut,
     cross_val_predict,
     cross_val_score,
+    learning_curve,
     train_test_split,
 )
+from sklearn.pipeline import make_pipeline
 from sklearn.utils import shuffle
 
+from skmatgnn import CrabNetRegressor, GraphEmbedding
 from skmatgnn.datasets import make_crystals
-from skmatgnn.preprocessing import StructureArray
+from skmatgnn.errors import InvalidTypeError
+from skmatgnn.estimators.composition import make_rf_magpie
+from skmatgnn.graphs import StructureToGraph
+from skmatgnn.preprocessing import FormulaToComposition, StructureArray
 from skmatgnn.utils.validation import to_object_array
 
 
@@ -49,6 +59,17 @@ GRAPHS = {
     "column_of_graphs": to_column,
     "series_of_graphs": to_series,
     "frame_of_graphs": to_frame,
+}
+FORMULAS = {
+    "list": list,
+    "tuple": tuple,
+    "string_array": np.array,
+    "object_array": to_object_array,
+    "column": to_column,
+    "series": to_series,
+    "column_of_a_frame": lambda formulas: to_frame(formulas)["structure"],
+    "frame": to_frame,
+    "compositions": FormulaToComposition().transform,
 }
 
 
@@ -150,3 +171,112 @@ def test_container__row_index_of_a_series__does_not_matter(data, small):
     model = small.model()
     expected = model.fit(data.X, data.y).predict(data.X)
     assert np.array_equal(model.fit(X, y).predict(X), expected)
+
+
+@pytest.mark.parametrize("container", STRUCTURES)
+def test_pipeline__container_of_structures__predicts_as_the_bare_model(
+    container, data, small
+):
+    model = small.model()
+    graphs = StructureToGraph(max_neighbors=model.max_neighbors)
+    expected = small.model().fit(data.X, data.y).predict(data.X)
+    X = STRUCTURES[container](data.X)
+    pipeline = make_pipeline(graphs, model).fit(X, data.y)
+    assert np.array_equal(pipeline.predict(X), expected)
+    assert np.array_equal(pipeline.predict(data.X), expected)
+
+
+@pytest.mark.parametrize("container", GRAPHS)
+def test_pipeline__graphs_to_be_made_of_graphs__is_refused(container, data, small):
+    model = small.model()
+    X = GRAPHS[container](small.graphs(model, data.X))
+    pipeline = make_pipeline(StructureToGraph(), model)
+    with pytest.raises(InvalidTypeError, match="got GraphArray at index 0"):
+        pipeline.fit(X, data.y)
+    with pytest.raises(InvalidTypeError, match="got GraphArray at index 0"):
+        pipeline.fit(data.X, data.y).predict(X)
+
+
+def test_pipeline__container_for_an_embedding__gives_the_list_s_predictions(
+    contain, data, small
+):
+    model = make_pipeline(GraphEmbedding(small.model()), Ridge())
+    expected = model.fit(data.X, data.y).predict(data.X)
+    X = contain(data.X, small.model())
+    assert np.array_equal(model.predict(X), expected)
+    assert np.array_equal(model.fit(X, data.y).predict(X), expected)
+
+
+def test_stacking_regressor__container__gives_the_list_s_predictions(
+    contain, data, small
+):
+    members = [("a", small.model()), ("b", small.model(random_state=1))]
+    stack = StackingRegressor(members, final_estimator=Ridge(), cv=2)
+    expected = stack.fit(data.X, data.y).predict(data.X)
+    weights = stack.final_estimator_.coef_
+    assert np.ptp(expected) > 0
+    X = contain(data.X, small.model())
+    assert np.array_equal(stack.predict(X), expected)
+    assert np.array_equal(stack.fit(X, data.y).predict(X), expected)
+    assert np.array_equal(stack.final_estimator_.coef_, weights)
+
+
+def test_voting_regressor__container__gives_the_list_s_predictions(
+    contain, data, small
+):
+    members = [("a", small.model()), ("b", small.model(random_state=1))]
+    vote = VotingRegressor(members)
+    expected = vote.fit(data.X, data.y).predict(data.X)
+    X = contain(data.X, small.model())
+    assert np.array_equal(vote.predict(X), expected)
+    assert np.array_equal(vote.fit(X, data.y).transform(X), vote.transform(data.X))
+    assert np.array_equal(vote.predict(X), expected)
+
+
+def test_learning_curve__container__gives_the_list_s_scores(contain, data, small):
+    arguments = {"train_sizes": [4, 12], "cv": 2, "error_score": "raise"}
+    arguments |= {"shuffle": True, "random_state": 0}
+    model = small.model(max_epochs=1)
+    expected = learning_curve(model, data.X, data.y, **arguments)
+    found = learning_curve(model, contain(data.X, model), data.y, **arguments)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.array_equal(ours, theirs)
+    assert expected[2].shape == (2, 2)
+
+
+def members_of_formulas():
+    forest = make_rf_magpie(n_estimators=2, random_state=0)
+    sizes = {"d_model": 8, "n_layers": 1, "n_heads": 2, "max_epochs": 1}
+    crabnet = CrabNetRegressor(**sizes, random_state=0, device="cpu")
+    return [("forest", forest), ("crabnet", crabnet)]
+
+
+@pytest.fixture(params=FORMULAS)
+def formulas(request):
+    """The same twenty salts as a list and in a container, and their target."""
+    salts = [f"{cation}{anion}" for cation in ("Li", "Na", "K", "Rb", "Cs")
+             for anion in ("F", "Cl", "Br", "I")]  # fmt: skip
+    y = np.random.default_rng(0).normal(size=20)
+    return salts, FORMULAS[request.param](salts), y
+
+
+def test_formulas__any_container__cross_validate(formulas):
+    salts, X, y = formulas
+    for _, model in members_of_formulas():
+        expected = cross_val_score(model, salts, y, cv=2, error_score="raise")
+        found = cross_val_score(model, X, y, cv=2, error_score="raise")
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [VotingRegressor, partial(StackingRegressor, final_estimator=Ridge(), cv=2)],
+    ids=["voting", "stacking"],
+)
+def test_formulas__any_container__give_the_list_s_predictions(formulas, ensemble):
+    salts, X, y = formulas
+    ensemble = ensemble(members_of_formulas())
+    expected = ensemble.fit(salts, y).predict(salts)
+    assert np.array_equal(ensemble.predict(X), expected)
+    assert np.array_equal(ensemble.fit(X, y).predict(X), expected)
+    assert np.ptp(expected) > 0

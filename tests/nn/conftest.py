@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from skmatgnn.nn import ALIGNN, CGCNN
+from skmatgnn.nn import ALIGNN, CGCNN, MultiPropertyALIGNN, MultiPropertyCGCNN
 from skmatgnn.nn.ops import Adjacency
 
 N_ELEMENTS = 96
@@ -26,8 +26,8 @@ def randomise(module, seed=0):
         if not value.is_floating_point() or name.endswith(("table", "centers")):
             continue
         noise = torch.randn(value.shape, generator=generator, dtype=torch.float64)
-        if value.ndim == 2:
-            value.copy_(noise * value.shape[1] ** -0.5)
+        if value.ndim >= 2:
+            value.copy_(noise * value.shape[-1] ** -0.5)
         elif "var" in name or "norm.weight" in name or name.endswith("1.weight"):
             value.copy_(1 + 0.3 * noise.abs())
         else:
@@ -53,6 +53,14 @@ MODELS = {
         norm="batch",
         **kw,
     ),
+    "alignn_edge_messages": lambda **kw: ALIGNN(
+        make_table(),
+        n_alignn_layers=2,
+        n_gcn_layers=1,
+        hidden_dim=16,
+        edge_messages=True,
+        **kw,
+    ),
     "alignn_no_gcn": lambda **kw: ALIGNN(
         make_table(), n_alignn_layers=1, n_gcn_layers=0, hidden_dim=16, **kw
     ),
@@ -73,6 +81,19 @@ MODELS = {
     ),
     "cgcnn_no_hidden": lambda **kw: CGCNN(
         make_table(), node_dim=12, n_conv_layers=0, n_hidden_layers=0, **kw
+    ),
+    # as MPTRegressor builds it
+    "multi_property_alignn": lambda **kw: MultiPropertyALIGNN(
+        make_table(),
+        n_alignn_layers=1,
+        n_gcn_layers=1,
+        hidden_dim=16,
+        head_dim=6,
+        edge_messages=True,
+        **kw,
+    ),
+    "multi_property_cgcnn": lambda **kw: MultiPropertyCGCNN(
+        make_table(), node_dim=12, hidden_dim=16, head_dim=6, n_head_layers=2, **kw
     ),
 }
 
