@@ -130,12 +130,7 @@ def searches():
 def expected_failures(estimator):
     if isinstance(estimator, GIVE_OBJECTS):
         return dict.fromkeys(COMPARE_NUMBERS, "output is not numeric")
-    if not isinstance(estimator, skmatgnn.MODNetSearchCV):
-        return expected_failed_checks(estimator)
-    names = ["check_estimators_nan_inf"]
-    if isinstance(estimator.estimator, skmatgnn.MODNetRegressor):
-        names.append("check_supervised_y_2d")
-    return dict.fromkeys(names, "a search has not its estimator's tags for X and y")
+    return expected_failed_checks(estimator)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.model_selection import ParameterGrid
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state, get_tags
 
 from skmatgnn._typing import RandomState
 from skmatgnn.errors import InvalidValueError
@@ -170,6 +170,41 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
         self.random_state = random_state
 
     @explain_lost_workers()
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        # of a search scikit-learn takes over less
+        if hasattr(self.estimator, "__sklearn_tags__"):
+            inner = get_tags(self.estimator)
+            tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
+        return tags
+
+    def fit(self, X: Any, y: Any, **params: Any) -> Self:
+        """Search, and fit the best.
+
+        Parameters
+        ----------
+        X : sequence of n materials
+            As the estimator takes them.
+        y : array-like of shape (n,) or (n, t)
+        **params : object
+            For the estimator's ``fit`` and the splitter, such as ``groups``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidValueError
+            If y is None, or a parameter cannot be used.
+        """
+        if y is None:
+            raise InvalidValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        return super().fit(X, y, **params)
+
     def _run_search(self, evaluate_candidates: Callable) -> None:
         genetic = self.preset == "genetic"
         values = {**(GENES if genetic else QUICK), **(self.space or {})}
