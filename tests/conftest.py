@@ -6,6 +6,7 @@ of them. Most have degenerate neighbour shells, which a careless search cuts at 
 
 from __future__ import annotations
 
+import os
 import random
 from functools import cache
 from types import SimpleNamespace
@@ -22,6 +23,12 @@ from pymatgen.core.operations import SymmOp
 settings.register_profile("search", derandomize=False)
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+
+def pytest_configure(config):
+    """Let processes side by side have a thread each, as together they have the cores."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
