@@ -26,7 +26,7 @@ settings.load_profile("repeatable")
 
 
 def pytest_configure(config):
-    """Let processes side by side have a thread each, as together they have the cores."""
+    """Let processes side by side have one thread each: together they have the cores."""
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Where sphinx-build has made the site it has run all examples, and failed at any that
 # raised; then they are not run again.
 SITE = os.environ.get("SKMATGNN_SITE")
+MOST_SECONDS, N_CORES = 60, 2
 EXAMPLES = sorted((ROOT / "examples").rglob("plot_*.py"))
 
 # As a user runs it, and then: did it draw, and can every figure be rendered?
@@ -40,6 +42,7 @@ def test_example__in_a_fresh_process__succeeds_and_draws(path, tmp_path):
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONWARNINGS": "default",
     }
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", RUNNER, str(path), str(tmp_path)],
         capture_output=True,
@@ -54,6 +57,9 @@ def test_example__in_a_fresh_process__succeeds_and_draws(path, tmp_path):
     warned = [line for line in done.stderr.splitlines() if "Warning" in line]
     assert [line for line in warned if "non-interactive" not in line] == []
     assert list(tmp_path.glob("*.png"))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert used < MOST_SECONDS * N_CORES
 
 
 @pytest.mark.skipif(SITE is None, reason="SKMATGNN_SITE names no site")
