@@ -169,7 +169,6 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
         self.mutation_rate = mutation_rate
         self.random_state = random_state
 
-    @explain_lost_workers()
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         # of a search scikit-learn takes over less
@@ -178,6 +177,7 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
             tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
         return tags
 
+    @explain_lost_workers()
     def fit(self, X: Any, y: Any, **params: Any) -> Self:
         """Search, and fit the best.
 
