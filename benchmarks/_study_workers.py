@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from skmatgnn.errors import SkmatgnnError
@@ -253,8 +252,6 @@ def do(plan, job, path):
     row = plan.row(job.fit, y_pred, seconds)
     dataset, test = plan.datasets[job.fit.target], plan.test[job.fit.target]
     y = dataset.y[test]
-    largest = np.flatnonzero(y == dataset.y.max())
     row["y"] = [float(f"{value:.6g}") for value in y]
     row["y_pred"] = [float(f"{value:.6g}") for value in y_pred]
-    row["largest"] = int(largest[0]) if len(largest) else None
     return row
