@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
-from skmatgnn.errors import InvalidValueError
 from skmatgnn.featurizers import MagpieFeatures
 from skmatgnn.preprocessing._formula import (
     PackedCompositions,
@@ -49,18 +48,16 @@ class RFMagpie(Pipeline):
             If X is no sequence, lengths differ, or a target is unknown, infinite or no
             number; the message names its index.
         """
-        if isinstance(X, PackedCompositions):
-            n_samples = len(X)
-        else:
-            n_samples = len(ensure_composition_objects(X))
-        if not is_classifier(self):
-            targets, _ = ensure_regression_targets(y, estimator=self)
-            _require_known(targets)
-        elif np.ndim(y) <= 1:  # those of several columns are the forest's to check
-            targets = ensure_class_labels(y, estimator=self)
-        else:
-            targets = y
-        require_consistent_length(X=range(n_samples), y=targets)
+        targets: Any = None  # of a part of the pipeline without the forest
+        if is_regressor(self):
+            targets, _ = ensure_regression_targets(
+                y, estimator=self, allow_unknown=False
+            )
+        elif is_classifier(self):
+            # labels of several columns are the forest's to check
+            targets = y if np.ndim(y) > 1 else ensure_class_labels(y, estimator=self)
+        if targets is not None:
+            require_consistent_length(X=range(len(_objects(X))), y=targets)
         return super().fit(X, y, **params)
 
 
@@ -148,12 +145,5 @@ def make_rf_magpie(
     )
 
 
-def _require_known(targets: np.ndarray) -> None:
-    unknown = np.argwhere(np.isnan(targets))
-    if len(unknown):
-        row, column = map(int, unknown[0])
-        raise InvalidValueError(
-            f"Input y contains NaN at index {row}, column {column}: a forest needs all "
-            "targets. Drop the rows where one is unknown, train a model for each "
-            "column, or use a network, such as CrabNetRegressor, which skips them."
-        )
+def _objects(X: Any) -> Any:
+    return X if isinstance(X, PackedCompositions) else ensure_composition_objects(X)

@@ -16,7 +16,7 @@ __all__ = ["ensure_class_labels", "ensure_regression_targets"]
 
 
 def ensure_regression_targets(
-    y: Any, *, estimator: Any = None
+    y: Any, *, estimator: Any = None, allow_unknown: bool = True
 ) -> tuple[np.ndarray, bool]:
     """Convert regression targets to a float64 table in which NaN means unknown.
 
@@ -27,6 +27,8 @@ def ensure_regression_targets(
         known value.
     estimator : object, optional
         Named in the messages.
+    allow_unknown : bool, default=True
+        Whether a 2-D ``y`` may have NaN.
 
     Returns
     -------
@@ -49,6 +51,8 @@ def ensure_regression_targets(
         )
     one_dimensional = targets.ndim == 1
     _require_no_inf(targets)
+    if not allow_unknown:
+        _require_all_known(targets, estimator)
     if one_dimensional and np.isnan(targets).any():
         index = int(np.flatnonzero(np.isnan(targets))[0])
         raise InvalidValueError(
@@ -102,6 +106,18 @@ def ensure_class_labels(y: Any, *, estimator: Any = None) -> np.ndarray:
         raise InvalidValueError("Input y contains infinity. Drop such rows.")
     check_classification_targets(labels)
     return labels
+
+
+def _require_all_known(targets: np.ndarray, estimator: Any) -> None:
+    unknown = np.argwhere(np.isnan(targets))
+    if len(unknown):
+        place = ", column ".join(str(int(i)) for i in unknown[0])
+        raise InvalidValueError(
+            f"Input y contains NaN at index {place}, and {type(estimator).__name__} "
+            "needs all targets. Drop the rows where one is unknown, train a model for "
+            "each column, or use a network, such as CrabNetRegressor, which skips "
+            "unknown ones in a 2-D y."
+        )
 
 
 def _require_given(y: Any, estimator: Any) -> None:

@@ -70,7 +70,7 @@ def test_rf_magpie__bad_composition__is_refused_in_fit_and_predict(bad, refusal)
 
 BAD_TARGETS = {
     "none": (None, "requires y"),
-    "nan": ([1.0, np.nan, 3.0], r"NaN at index 1 of 3\. Drop"),
+    "nan": ([1.0, np.nan, 3.0], r"NaN at index 1, and.*Drop.*CrabNet"),
     "nan in a column": ([[1, 2], [3, 4], [5, np.nan]], r"index 2, column 1.*CrabNet"),
     "infinity": ([1.0, 2.0, -np.inf], r"infinity at index 2.*Remove"),
     "text": ([1.0, "x", 3.0], r"index 1.*classifier"),
@@ -102,6 +102,11 @@ def test_rf_magpie__two_columns_of_labels__are_learnt():
     X, y = ["NaCl", "KCl", "KBr"], np.array([["a", "c"], ["b", "c"], ["b", "d"]])
     model = make_rf_magpie(n_estimators=2, classification=True, random_state=0)
     assert model.fit(X, y).predict(X).shape == (3, 2)
+
+
+def test_rf_magpie__without_its_forest__needs_no_targets():
+    features = make_rf_magpie()[:-1].fit(["NaCl", "KCl"]).transform(["KBr"])
+    assert features.shape == (1, 132)
 
 
 BAD_X = {
