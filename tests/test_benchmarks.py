@@ -70,3 +70,30 @@ def test_accuracy_guard__other_errors__status_follows_the_rule(
     found, text = guard(out, "--seeds", "0", "1", "2", "--print")
     assert found == 2
     assert "fits are missing" in text
+
+
+SEEN = """
+import os, sys, torch
+sys.path.insert(0, sys.argv[1])
+from _study_workers import visible_gpu
+torch.cuda.device_count = lambda: 2
+for number in range(3):
+    with visible_gpu(number):
+        print(os.environ["CUDA_VISIBLE_DEVICES"], end=" ")
+print(os.environ.get("CUDA_VISIBLE_DEVICES"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [(None, "0 1 0 None"), ("3,5", "3 5 3 3,5"), ("GPU-a", "GPU-a GPU-a GPU-a GPU-a")],
+)
+def test_study__processes__are_dealt_out_to_the_gpus(given, seen):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    if given is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = given
+    found = subprocess.check_output(  # noqa: S603 - our own script
+        [sys.executable, "-c", SEEN, SCRIPT.parent], env=environment, text=True
+    )
+    assert found.strip() == seen
