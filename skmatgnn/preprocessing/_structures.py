@@ -312,6 +312,8 @@ def _reject_type(item: Any, index: int) -> None:
         hint = " Drop the rows without a structure."
     elif hasattr(item, "sites"):
         hint = " A Molecule has no lattice: put it into a box with get_boxed_structure."
+    elif hasattr(item, "edge_ptr") and not isinstance(item, type):
+        hint = " Graphs are made already: give them to the model as they are."
     raise InvalidTypeError(
         "X must contain pymatgen Structure or ase Atoms objects; got "
         f"{describe(item)} at index {index}.{hint}"
