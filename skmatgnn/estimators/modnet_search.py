@@ -15,6 +15,7 @@ from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import BaseSearchCV, Interval, StrOptions
 from skmatgnn.utils.lost_workers import explain_lost_workers
+from skmatgnn.utils.targets import require_given
 
 __all__ = ["MODNetSearchCV"]
 
@@ -198,11 +199,7 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
         InvalidValueError
             If y is None, or a parameter cannot be used.
         """
-        if y is None:
-            raise InvalidValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
+        require_given(y, self)
         return super().fit(X, y, **params)
 
     def _run_search(self, evaluate_candidates: Callable) -> None:

@@ -15,7 +15,7 @@ from skmatgnn.feature_selection._mutual_info import (
     discrete_information,
     entropy,
 )
-from skmatgnn.utils.targets import ensure_regression_targets
+from skmatgnn.utils.targets import ensure_regression_targets, require_given
 from skmatgnn.utils.validation import is_missing
 
 if TYPE_CHECKING:
@@ -80,11 +80,7 @@ def ensure_targets(y: Any, *, discrete: bool, estimator: Any) -> list[Target]:
     if not discrete:
         table, _ = ensure_regression_targets(y, estimator=estimator)
         return [Target(t, ~np.isnan(t), discrete=False) for t in table.T]
-    if y is None:
-        raise InvalidValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is "
-            "None."
-        )
+    require_given(y, estimator)
     table = np.asarray(y, dtype=object)
     if table.ndim not in (1, 2):
         raise InvalidValueError(

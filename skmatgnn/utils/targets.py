@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.utils.validation import describe, is_missing, to_object_array
 
-__all__ = ["ensure_class_labels", "ensure_regression_targets"]
+__all__ = ["ensure_class_labels", "ensure_regression_targets", "require_given"]
 
 
 def ensure_regression_targets(
@@ -42,7 +42,7 @@ def ensure_regression_targets(
         If y is None, empty, not numeric, infinite, NaN in one dimension, or has a
         column without any known value.
     """
-    _require_given(y, estimator)
+    require_given(y, estimator)
     targets = _float_targets(y)
     if targets.ndim not in (1, 2):
         raise InvalidValueError(
@@ -91,7 +91,7 @@ def ensure_class_labels(y: Any, *, estimator: Any = None) -> np.ndarray:
     ValueError
         If y is no classes, or has several columns.
     """
-    _require_given(y, estimator)
+    require_given(y, estimator)
     # NumPy would turn a NaN among strings into the label "nan"
     given = to_object_array(y) if isinstance(y, list | tuple) else None
     labels = column_or_1d(y, warn=True)
@@ -120,7 +120,20 @@ def _require_all_known(targets: np.ndarray, estimator: Any) -> None:
         )
 
 
-def _require_given(y: Any, estimator: Any) -> None:
+def require_given(y: Any, estimator: Any) -> None:
+    """Reject targets that are None.
+
+    Parameters
+    ----------
+    y : object
+    estimator : object or None
+        Named in the message.
+
+    Raises
+    ------
+    InvalidValueError
+        If y is None.
+    """
     if y is None:
         name = "This estimator" if estimator is None else type(estimator).__name__
         raise InvalidValueError(
