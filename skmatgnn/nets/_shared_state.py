@@ -104,7 +104,8 @@ class _ThreadLimit:
 
     But what was set last, in whatever thread, is what new threads begin with. They
     shall begin with what they would without us, so it is set back at once, in a thread
-    that has nothing else to do.
+    that has nothing else to do. Only a new thread tells what it is: one that was first
+    to use torch while another set its own number has that number.
     """
 
     def __init__(self) -> None:
@@ -113,19 +114,24 @@ class _ThreadLimit:
 
     @contextmanager
     def __call__(self, number: int | None) -> Iterator[None]:
-        before = torch.get_num_threads()
+        with self._lock:
+            before = torch.get_num_threads()
         if number is None or number == before:
             yield
             return
-        with self._lock:
-            torch.set_num_threads(number)
-            self._set_for_new_threads(before)
-            if torch.get_num_threads() != number:  # a build with one number for all
-                torch.set_num_threads(number)
+        self._set(number)
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            self._set(before)
+
+    def _set(self, number: int) -> None:
+        with self._lock:
+            default = _threads_of_a_new_thread()
+            torch.set_num_threads(number)
+            self._set_for_new_threads(default)
+            if torch.get_num_threads() != number:  # a build with one number for all
+                torch.set_num_threads(number)
 
     def _set_for_new_threads(self, number: int) -> None:
         if self._idle is None:
@@ -135,6 +141,14 @@ class _ThreadLimit:
     def reset(self) -> None:
         """Forget threads that a forked process does not have."""
         self._lock, self._idle = threading.Lock(), None
+
+
+def _threads_of_a_new_thread() -> int:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 held_matmul_precision = _MatmulPrecision()

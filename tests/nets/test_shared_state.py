@@ -145,6 +145,24 @@ def test_thread_limit__threads_leave_in_the_order_they_came__default_is_as_befor
     assert in_new_thread(torch.get_num_threads) == default
 
 
+def test_thread_limit__thread_with_a_number_of_its_own__default_is_as_before():
+    own, default = torch.get_num_threads(), in_new_thread(torch.get_num_threads)
+    try:
+        with ThreadPoolExecutor(1) as one:
+            one.submit(torch.get_num_threads).result(LONG)  # or the next does not last
+            one.submit(torch.set_num_threads, default + 1).result(LONG)
+            torch.set_num_threads(default)
+            visitor = Visitor(one, limited_threads(default + 2))
+            assert visitor.enters()
+            meanwhile = in_new_thread(torch.get_num_threads)
+            visitor.leaves()
+            assert meanwhile == default
+            assert one.submit(torch.get_num_threads).result(LONG) == default + 1
+            assert in_new_thread(torch.get_num_threads) == default
+    finally:
+        torch.set_num_threads(own)
+
+
 def test_thread_limit__none__leaves_the_number(pool):
     before = torch.get_num_threads()
     with limited_threads(None):
