@@ -23,8 +23,8 @@ class SeesOutputs(Callback):
         pass
 
 
-def is_excluded(turn):
-    """Whether another thread has to wait for a turn."""
+def is_excluded(turn, *, expected):
+    """Whether another thread has to wait for a turn; soon known if it is expected."""
     entered = threading.Event()
 
     def enter():
@@ -33,7 +33,7 @@ def is_excluded(turn):
 
     thread = threading.Thread(target=enter, daemon=True)
     thread.start()
-    return thread, not entered.wait(0.3)
+    return thread, not entered.wait(0.3 if expected else 30)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_turns__of_two_threads__exclude_each_other_on_a_gpu(mine, others, waits)
     with ExitStack() as nested:
         nested.enter_context(taking_turns(mine))
         nested.enter_context(taking_turns(mine))  # of one thread they may be nested
-        thread, excluded = is_excluded(lambda: taking_turns(others))
-    thread.join(5)
+        thread, excluded = is_excluded(lambda: taking_turns(others), expected=waits)
+    thread.join(30)
     assert excluded is waits
     assert not thread.is_alive()
 
@@ -66,8 +66,8 @@ def test_replay__turn__only_without_a_callback_between_steps(
     iterator = ReplayIterator(net, net.get_iterator(dataset), training=True)
     monkeypatch.setattr(net, "device", "cuda")
     with iterator.turn():
-        thread, excluded = is_excluded(iterator.turn)
-    thread.join(5)
+        thread, excluded = is_excluded(iterator.turn, expected=waits)
+    thread.join(30)
     assert excluded is waits
 
 
