@@ -309,7 +309,8 @@ def make_graphs(estimator: Any, samples: Samples) -> Any:
         graphs = transformer.transform(samples.X)
     except SkmatgnnError as error:
         raise find_problems(transformer.transform, samples) or error from error
-    if estimator._setting("element_features") == "cgcnn":  # noqa: SLF001
+    features = estimator._setting("element_features")  # noqa: SLF001
+    if isinstance(features, str) and features == "cgcnn":
         _require_known_elements(graphs, samples)
     return graphs
 

@@ -354,7 +354,7 @@ def structure_of_arrays(arrays: dict[str, Any], *, cartesian: bool) -> Structure
 
 def _structure_of_sites(content: dict[str, Any]) -> Structure:
     """Read pymatgen's JSON ourselves: its decoder imports whatever a file names."""
-    from pymatgen.core import Structure
+    from pymatgen.core import Lattice, Structure
 
     try:
         matrix = content["lattice"]["matrix"]
@@ -363,12 +363,23 @@ def _structure_of_sites(content: dict[str, Any]) -> Structure:
             for site in content["sites"]
         ]
         coords = [site["abc"] for site in content["sites"]]
+        periodic = content["lattice"].get("pbc", [True] * 3)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidValueError(
             f"it is not as pymatgen writes a structure ({_cause(error)})"
         ) from error
     places = _ensure_floats(coords, (len(species), 3), "sites.abc")
-    return _checked(Structure(_ensure_cell(matrix, "lattice.matrix"), species, places))
+    _ensure_three_bools(periodic)
+    cell = Lattice(_ensure_cell(matrix, "lattice.matrix"), pbc=tuple(periodic))
+    return _checked(Structure(cell, species, places))
+
+
+def _ensure_three_bools(value: Any) -> None:
+    kinds = [type(axis) for axis in value] if isinstance(value, list | tuple) else []
+    if kinds != [bool] * 3:
+        raise InvalidValueError(
+            f"lattice.pbc must be three of true and false; got {value!r:.60}"
+        )
 
 
 def _ensure_bool(value: Any) -> bool:

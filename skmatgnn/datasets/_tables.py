@@ -434,7 +434,7 @@ def _records_of_split(content: dict[str, Any], source: str) -> list[dict[str, An
 
 def _records_of_columns(content: dict[str, Any], source: str) -> list[dict[str, Any]]:
     columns = {
-        name: list(column.values()) if isinstance(column, dict) else column
+        name: _in_row_order(name, column, content, source)
         for name, column in content.items()
     }
     lengths = {name: len(column) for name, column in columns.items()}
@@ -447,3 +447,19 @@ def _records_of_columns(content: dict[str, Any], source: str) -> list[dict[str, 
         dict(zip(columns, row, strict=True))
         for row in zip(*columns.values(), strict=True)
     ]
+
+
+def _in_row_order(
+    name: str, column: Any, content: dict[str, Any], source: str
+) -> list[Any]:
+    """Bring a column that names its rows into the order of the first such column."""
+    if not isinstance(column, dict):
+        return column
+    rows = next(other for other in content.values() if isinstance(other, dict))
+    if len(rows) == len(column) and rows.keys() != column.keys():
+        raise InvalidValueError(
+            f"{source} has other rows in column {name!r} than in the first one: "
+            f"{sorted(column.keys() ^ rows.keys())!r:.80}. Each row needs one value in "
+            "each column."
+        )
+    return [column.get(row) for row in (rows if len(rows) == len(column) else column)]

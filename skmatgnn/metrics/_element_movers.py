@@ -233,7 +233,8 @@ def mean_element_movers_distances(X: Any, *, scale: Scale = "mod_petti") -> Floa
     tables = _cumulative(parse_compositions(X), scale)
     columns = np.flatnonzero(tables.present.any(axis=0))
     widths = np.diff(tables.positions[columns])
-    if (widths == np.round(widths)).all():
+    largest = widths.sum() * len(tables) * _COARSE_GRID
+    if (widths == np.round(widths)).all() and largest < 2.0**62:
         widths = widths.astype(np.int64)
     total = np.zeros(len(tables), dtype=widths.dtype)
     for column, width in zip(columns[:-1], widths, strict=True):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WORKING_IONS = ("Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Zn", "Al", "Y")
 
 _FRACTION_DIGITS = 6  # atomic fractions that agree to this are one composition
-_LARGEST_FACTOR = 24
+_LARGEST_FACTOR = 100
 
 
 def formula_groups(X: Any) -> np.ndarray:
@@ -208,6 +208,8 @@ def _reduced_formula(amounts: dict[str, float]) -> str:
         if np.abs(scaled - scaled.round()).max() < 10.0**-_FRACTION_DIGITS:
             values = scaled.round()
             break
+    else:  # so that it does not depend on the size in which it was written
+        values = np.round(values / values.sum(), _FRACTION_DIGITS)
     whole = Composition(dict(zip(amounts, values.tolist(), strict=True)))
     return whole.reduced_formula
 

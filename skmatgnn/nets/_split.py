@@ -15,6 +15,9 @@ __all__ = ["HoldOut"]
 class HoldOut:
     """Set a random part aside, whole groups of it if there are groups.
 
+    Samples without a known target, or of weight zero, are not drawn: a loss over them
+    alone would be zero in every epoch.
+
     Parameters
     ----------
     fraction : float
@@ -46,12 +49,28 @@ class HoldOut:
             ``valid`` is None where there is nothing to spare: a single sample or
             group.
         """
-        groups = dataset.groups
-        n_units = len(dataset) if groups is None else len(np.unique(groups))
+        usable = np.flatnonzero(_has_loss(dataset))
+        groups = None if dataset.groups is None else dataset.groups[usable]
+        n_units = len(usable) if groups is None else len(np.unique(groups))
         if n_units < 2:
             return dataset, None
         size = min(max(1, round(self.fraction * n_units)), n_units - 1)
         splitter = ShuffleSplit if groups is None else GroupShuffleSplit
         split = splitter(1, test_size=size, random_state=self.random_state)
-        train, valid = next(split.split(np.empty((len(dataset), 0)), groups=groups))
-        return dataset.subset(train), dataset.subset(valid)
+        train, valid = next(split.split(np.empty((len(usable), 0)), groups=groups))
+        others = np.setdiff1d(np.arange(len(dataset)), usable)
+        if dataset.groups is not None and groups is not None:
+            others = others[~np.isin(dataset.groups[others], groups[valid])]
+        train = np.concatenate([usable[train], others])
+        return dataset.subset(train), dataset.subset(usable[valid])
+
+
+def _has_loss(dataset: DeviceDataset) -> np.ndarray:
+    found = np.ones(len(dataset), dtype=bool)
+    if dataset.target is not None:
+        target = dataset.target[dataset.rows].reshape(len(dataset), -1)
+        found &= ~np.isnan(target).all(axis=1)
+    if dataset.weight is not None:
+        weight = dataset.weight[dataset.rows].reshape(len(dataset), -1)
+        found &= (weight != 0).any(axis=1)  # of any member, where each has its own
+    return found

@@ -266,3 +266,15 @@ def test_electrodes__bad_values__are_all_reported_with_lines(table):
         read_electrodes(path)
     assert "line 2: average_voltage must be a finite number" in str(caught.value)
     assert "line 3: formula_charge is empty" in str(caught.value)
+
+
+def test_formulas__json_of_columns__rows_are_matched_by_name(tmp_path):
+    path = tmp_path / "table.json"
+    columns = {"formula": {"0": "NaCl", "1": "KCl"}, "y": {"1": 2.0, "0": 1.0}}
+    path.write_text(json.dumps(columns))
+    X, y = read_formulas(path, target_columns="y", return_X_y=True)
+    assert list(X) == ["NaCl", "KCl"]
+    assert y.tolist() == [1.0, 2.0]
+    path.write_text(json.dumps({**columns, "y": {"1": 2.0, "2": 1.0}}))
+    with pytest.raises(InvalidValueError, match="other rows in column 'y'"):
+        read_formulas(path, target_columns="y")

@@ -186,3 +186,20 @@ def test_read_structures__folder_and_targets__names_load_id_prop(tmp_path):
         read_structures(tmp_path, target_columns="gap")
     with pytest.raises(InvalidValueError, match=r"no structure files; .*\*\.cif"):
         read_structures(tmp_path)
+
+
+def test_structures__pymatgen_json_of_a_slab__keep_its_boundaries(tmp_path):
+    slab = Structure(
+        Lattice(np.diag([3.0, 3.0, 6.0]), pbc=(True, True, False)),
+        ["Si", "C"],
+        [[0, 0, 0], [0.5, 0.5, 0.25]],
+    )
+    path = tmp_path / "slab.json"
+    path.write_text(json.dumps([{"structure": slab.as_dict()}]))
+    (found,) = read_structures(path).data
+    assert found.lattice.pbc == (True, True, False)
+    content = slab.as_dict()
+    content["lattice"]["pbc"] = [True, 1]
+    path.write_text(json.dumps([{"structure": content}]))
+    with pytest.raises(InvalidValueError, match=r"pbc must be three of true and false"):
+        read_structures(path)

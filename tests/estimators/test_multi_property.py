@@ -204,7 +204,8 @@ def test_property_names__without_a_frame__are_numbered(data, table):
 def test_property_names__other_or_in_another_order__are_refused(data, table):
     model = make(warm_start=True).fit(data.X, table)
     other = table[["volume", "energy", "atoms"]]
-    for method in (model.fit, model.partial_fit, model.property_scores):
+    scorers = (model.property_scores, model.score)
+    for method in (model.fit, model.partial_fit, *scorers):
         with pytest.raises(InvalidValueError, match=r"'volume', 'energy'.*trained on"):
             method(data.X, other)
     twice = table.set_axis(["a", "a", "b"], axis=1)

@@ -275,3 +275,12 @@ def test_matrix__of_a_thousand__takes_microseconds_a_pair_at_most():
         element_movers_distances(items)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 1.0
+
+
+def test_mean_distances__wide_scale_of_whole_numbers__do_not_overflow():
+    formulas, scale = ["F"] * 600 + ["W"] * 400, {"F": 53, "W": 10**6}
+    np.testing.assert_allclose(
+        mean_element_movers_distances(formulas, scale=scale),
+        element_movers_distances(formulas, scale=scale).mean(axis=1),
+        rtol=1e-9,
+    )

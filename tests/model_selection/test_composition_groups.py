@@ -122,3 +122,14 @@ def test_prototype_groups__no_structure_or_overlapping_atoms__names_the_index(
     clash = Structure(Lattice.cubic(4), ["Na", "Na"], [[0] * 3, [0] * 3])
     with pytest.raises(ValueError, match=r"structure at index 1 .*overlapping"):
         prototype_groups([rocksalts[0], clash])
+
+
+@pytest.mark.parametrize(
+    "formulas",
+    [
+        ["Si0.71Ge0.29", "Si71Ge29", "Si1.42Ge0.58"],
+        ["Si0.1234Ge0.8766", "Si617Ge4383", "Ge8.766Si1.234"],
+    ],
+)
+def test_formula_groups__same_fractions_in_separate_calls__have_one_name(formulas):
+    assert len({formula_groups([formula])[0] for formula in formulas}) == 1

@@ -189,3 +189,26 @@ def test_iterator__graphs_beyond_the_budget__are_not_resident(labelled, monkeypa
     assert flatten(rows_of(iterator)) == list(range(23))
     table = TableDataset(np.ones((3, 2)))
     assert GraphIterator(table, 2, "cpu").is_resident()
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_hold_out__rows_without_a_loss__are_not_drawn(graphs, grouped):
+    groups = np.arange(23) // 2 if grouped else None
+    target, weight = np.zeros((23, 2)), np.ones(23)
+    target[4:12], weight[12:20] = np.nan, 0.0
+    target[0, 0] = np.nan  # known in the other column
+    dataset = GraphDataset(graphs, target, weight, groups=groups)
+    seen = set()
+    for seed in range(20):
+        train, valid = HoldOut(0.3, seed)(dataset)
+        assert not set(train.rows) & set(valid.rows)
+        seen |= set(valid.rows.tolist())
+    assert seen == {0, 1, 2, 3, 20, 21, 22}
+
+
+def test_hold_out__one_row_with_a_loss__trains_on_all(graphs):
+    weight = np.zeros(23)
+    weight[7] = 1.0
+    train, valid = HoldOut(0.5, 0)(GraphDataset(graphs, np.zeros((23, 1)), weight))
+    assert valid is None
+    assert len(train) == 23
