@@ -263,6 +263,7 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
             Averaged over the properties. Of a class, it is that of the probabilities,
             which is known as the Brier skill score.
         """
+        check_is_fitted(self)
         self._require_known_names(property_names(y))
         return super().score(X, y, sample_weight)
 
