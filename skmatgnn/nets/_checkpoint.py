@@ -28,10 +28,21 @@ Config = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
 FORMAT = "skmatgnn.checkpoint"
-VERSION = 1
+VERSION = 2
+
+
+def _split_fraction_waves(config: Config, arrays: Arrays) -> tuple[Config, Arrays]:
+    """Give cosines waves of their own: in version 1, CrabNet's had those of sines."""
+    for name, array in arrays.items():
+        if name.endswith("fraction_encoding.frequencies"):
+            arrays[name] = np.stack([array, array])
+    return config, arrays
+
 
 #: What turns the content of a version into that of the next one.
-UPGRADES: dict[int, Callable[[Config, Arrays], tuple[Config, Arrays]]] = {}
+UPGRADES: dict[int, Callable[[Config, Arrays], tuple[Config, Arrays]]] = {
+    1: _split_fraction_waves
+}
 
 
 def write_checkpoint(path: str | Path, config: Config, arrays: Arrays) -> None:

@@ -234,7 +234,8 @@ def test_file__content__is_safetensors_and_readable_json(path, model):
     header = json.loads(raw[8 : 8 + struct.unpack("<Q", raw[:8])[0]])
     metadata = header["__metadata__"]
     config = json.loads(metadata["config"])
-    assert (metadata["format"], metadata["version"]) == ("skmatgnn.checkpoint", "1")
+    version = str(_checkpoint.VERSION)
+    assert (metadata["format"], metadata["version"]) == ("skmatgnn.checkpoint", version)
     assert config["estimator"] == "CGCNNRegressor"
     assert config["parameters"]["hidden_dim"] == 8
     assert "torch" in config["saved_with"]
@@ -402,7 +403,7 @@ def test_load__saved_for_cuda_without_cuda__says_what_to_do(model, path, data):
 
 def test_load__file_of_a_later_version__says_update(path, monkeypatch):
     config, arrays = _checkpoint.read_checkpoint(path)
-    monkeypatch.setattr(_checkpoint, "VERSION", 2)
+    monkeypatch.setattr(_checkpoint, "VERSION", _checkpoint.VERSION + 1)
     _checkpoint.write_checkpoint(path, config, arrays)
     monkeypatch.undo()
     with pytest.raises(InvalidValueError, match=r"later version.*Update skmatgnn"):
@@ -425,8 +426,9 @@ def test_upgrade__file_of_an_earlier_version__is_brought_up_step_by_step(
         config["parameters"]["learning_rate"] = config["parameters"].pop("lr")
 
     edited(path, age)
-    monkeypatch.setattr(_checkpoint, "VERSION", 3)
-    monkeypatch.setattr(_checkpoint, "UPGRADES", {1: rename, 2: mark})
+    present = _checkpoint.VERSION
+    monkeypatch.setattr(_checkpoint, "VERSION", present + 2)
+    monkeypatch.setattr(_checkpoint, "UPGRADES", {present: rename, present + 1: mark})
     assert np.array_equal(load_estimator(path).predict(data.X), expected)
     assert _checkpoint.read_checkpoint(path)[0]["steps"] == [2]
 
@@ -446,24 +448,25 @@ def test_upgrade__stored_file__is_brought_up_and_predicts_the_same(
 ):
     """What the next version would do that renames a parameter and an array."""
     content = json.loads(file.with_suffix(".json").read_text())
-    seen = []
+    first, seen = _checkpoint.VERSION, []
 
-    def to_2(config, arrays):
+    def to_next(config, arrays):
         seen.append((config["estimator"], len(arrays)))
         name = "lr" if "lr" in config["parameters"] else "n_models"
         config["parameters"]["renamed"] = [name, config["parameters"].pop(name)]
         arrays["renamed"] = arrays.pop("net.head.weight", None)
         return config, {k: v for k, v in arrays.items() if v is not None}
 
-    def to_3(config, arrays):
+    def to_second_next(config, arrays):
         name, value = config["parameters"].pop("renamed")
         config["parameters"][name] = value
         if "renamed" in arrays:
             arrays["net.head.weight"] = arrays.pop("renamed")
         return config, arrays
 
-    monkeypatch.setattr(_checkpoint, "VERSION", 3)
-    monkeypatch.setattr(_checkpoint, "UPGRADES", {1: to_2, 2: to_3})
+    steps = {**_checkpoint.UPGRADES, first: to_next, first + 1: to_second_next}
+    monkeypatch.setattr(_checkpoint, "VERSION", first + 2)
+    monkeypatch.setattr(_checkpoint, "UPGRADES", steps)
     model = load_estimator(file, device="cpu")
     assert len(seen) == 1
     assert seen[0][0] == type(model).__name__

@@ -106,13 +106,12 @@ def test_fraction_encoding__equals_the_published_tables():
     encode = FractionEncoding(16)
     fractions = torch.tensor([1.0, 0.4, 1 / 3, 0.013, 1e-5], dtype=torch.float64)
     found = encode.double()(fractions)
-    wavelength = 50 ** (2 * np.arange(4) / 8)
+    wavelength = 50 ** (2 * np.arange(8) / 8)  # of each column
     f = fractions.numpy()
     for half, share in enumerate([f, np.minimum(0.0025 * np.log2(f) ** 2, 1)]):
         row = np.maximum(np.round(5000 * share), 1) - 1
-        expected = np.hstack(
-            [np.sin(row[:, None] / wavelength), np.cos(row[:, None] / wavelength)]
-        )
+        phase = row[:, None] / wavelength
+        expected = np.hstack([np.sin(phase[:, 0::2]), np.cos(phase[:, 1::2])])
         np.testing.assert_allclose(found[:, half], expected, atol=1e-3)
 
 

@@ -34,16 +34,19 @@ class FractionEncoding(nn.Module):
     resolution : int, default=5000
         Steps between zero and one.
     base : float, default=50.0
-        Ratio of the largest to the smallest wavelength.
+        The wavelength of column i of n is its (2 i / n)-th power, in steps over 2 pi,
+        so that the longest is nearly its square. Even columns are sines, odd ones
+        cosines.
     """
 
-    frequencies: Tensor
+    frequencies: Tensor  # of the sines and of the cosines
 
     def __init__(self, dim: int, resolution: int = 5000, base: float = 50.0) -> None:
         super().__init__()
         self.resolution = resolution
-        exponents = torch.arange(dim // 4) / (dim // 4)
-        self.register_buffer("frequencies", base**-exponents)
+        exponents = torch.arange(dim // 2) / (dim // 4)
+        columns = (base**-exponents).view(-1, 2)
+        self.register_buffer("frequencies", columns.T.contiguous())
 
     def forward(self, fractions: Tensor) -> Tensor:
         """Encode.
@@ -55,13 +58,14 @@ class FractionEncoding(nn.Module):
         Returns
         -------
         Tensor of shape (n_tokens, 2, dim / 2)
-            Of the fraction, and of its logarithm.
+            Of the fraction, and of its logarithm: sines, then cosines.
         """
         log = (LOG_FACTOR * fractions.log2() ** 2).clamp(max=1.0)
         share = torch.stack([fractions, log], dim=-1)
         step = (share * self.resolution).round().clamp(min=1.0) - 1.0
-        phase = step.unsqueeze(-1) * self.frequencies
-        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+        of_sine, of_cosine = self.frequencies
+        step = step.unsqueeze(-1)
+        return torch.cat([(step * of_sine).sin(), (step * of_cosine).cos()], dim=-1)
 
 
 class EncoderLayer(nn.Module):
@@ -203,7 +207,7 @@ class CrabNet(nn.Module):
     fraction_resolution : int, default=5000
         Steps of the fraction encoding.
     fraction_base : float, default=50.0
-        Ratio of the largest to the smallest wavelength of the fraction encoding.
+        Wavelengths of the fraction encoding reach nearly its square.
 
     Notes
     -----
