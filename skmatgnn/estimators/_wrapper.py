@@ -28,6 +28,7 @@ class WrapperMixin(CheckpointMixin, DocLinkMixin, MetaEstimatorMixin):
     """Take the same X and y as the estimator inside, and hand on what ``fit`` gets."""
 
     _has_network = False
+    _hands_on_fit_params = True
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, is_regressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn._typing import ArrayLike, FloatArray, IntArray, RandomState
 from skmatgnn.errors import InvalidValueError
@@ -32,6 +32,7 @@ from skmatgnn.utils._sklearn import (
     num_samples,
     safe_indexing,
 )
+from skmatgnn.utils.fit_arguments import arguments_for_fit
 from skmatgnn.utils.interrupts import fit_or_stop
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.targets import ensure_regression_targets
@@ -201,7 +202,7 @@ class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
             NaN in a 2-D y means "not known".
         groups : array-like of shape (n,), optional
             Samples of a group are on one side of every split. The estimator's ``fit``
-            gets them too, if it has such an argument.
+            gets them too, if it takes them, also inside a Pipeline or an ensemble.
         **fit_params : object
             For the estimator's ``fit``; what has a value for each sample is split as X
             is.
@@ -229,8 +230,7 @@ class ConformalRegressor(WrapperMixin, MaskedRegressorMixin, BaseEstimator):
         tested = [rows for _, rows in splits]
         require_enough(self, targets, np.concatenate(tested), codes)
         params = self._params_of_fit(fit_params)
-        if groups is not None and has_fit_parameter(self.estimator, "groups"):
-            params = {"groups": codes, **params}
+        params = {**arguments_for_fit(self.estimator, groups=codes), **params}
         seeds = rng.randint(MAX_SEED, size=len(splits)).tolist()
         found = Parallel(n_jobs=self.n_jobs)(
             delayed(_calibrate)(self, X, y, targets, split, params, seed)

@@ -10,13 +10,14 @@ from scipy.stats import norm
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.metrics import get_scorer
 from skmatgnn.model_selection._fixed_responses import FixedResponses
 from skmatgnn.utils._seeds import MAX_SEED, seeded_clone
 from skmatgnn.utils._sklearn import num_samples, safe_indexing
+from skmatgnn.utils.fit_arguments import arguments_for_fit
 from skmatgnn.utils.interrupts import fit_or_stop
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.validation import (
@@ -170,8 +171,9 @@ def bootstrap_score(
     resample has 63 % distinct samples, hence its mean score is somewhat pessimistic.
 
     A resample holds samples more than once. If the estimator's ``fit`` takes
-    ``groups`` it gets them (the sample's own number where there are none), lest its
-    internal validation split has copies of a sample on both sides.
+    ``groups``, also inside a Pipeline or an ensemble, it gets them (the sample's own
+    number where there are none), lest its internal validation split has copies of a
+    sample on both sides.
 
     References
     ----------
@@ -306,7 +308,7 @@ def _refit_one(
         n_drawn = max(1, round(fraction * n_units))
         rows = np.concatenate([rows_of[unit] for unit in drawn[:n_drawn]])
         model = seeded_clone(estimator, model_seed)
-        extra = {"groups": units[rows]} if has_fit_parameter(model, "groups") else {}
+        extra = arguments_for_fit(model, groups=units[rows])
         fit_or_stop(model, safe_indexing(X, rows), safe_indexing(y, rows), **extra)
         scores.append(float(scorer(model, X_out, y_out)))
         n_train.append(len(rows))

@@ -95,6 +95,8 @@ class LeaveOneClusterOut(LeaveOneGroupOut):
         self.min_size = min_size
         self.small = small
 
+    _needs_groups = False  # clusters where there are none
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the kept clusters out of copies and pickles."""
         state = self.__dict__.copy()

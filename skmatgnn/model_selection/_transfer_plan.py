@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils.validation import has_fit_parameter
 
 from skmatgnn._typing import BoolArray, FloatArray, IntArray
 from skmatgnn.errors import InvalidTypeError, InvalidValueError, SkmatgnnError
@@ -19,6 +18,7 @@ from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection._transfer_data import Dataset, hold_out, join
 from skmatgnn.utils._seeds import derived_seed, seeded_clone
 from skmatgnn.utils.digest import digest
+from skmatgnn.utils.fit_arguments import arguments_for_fit
 from skmatgnn.utils.interrupts import fit_or_stop
 
 __all__ = [
@@ -426,9 +426,8 @@ def fit_and_save(estimator: Any, X: Any, y: Any, groups: IntArray, path: Path) -
 
 
 def _train(estimator: Any, X: Any, y: Any, groups: IntArray) -> float:
-    extra = {"groups": groups} if has_fit_parameter(estimator, "groups") else {}
     start = perf_counter()
-    fit_or_stop(estimator, X, y, **extra)
+    fit_or_stop(estimator, X, y, **arguments_for_fit(estimator, groups=groups))
     return perf_counter() - start
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.utils import get_tags, indexable
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.metrics import get_scorer
@@ -21,6 +21,7 @@ from skmatgnn.utils._sklearn import (
     num_samples,
     safe_indexing,
 )
+from skmatgnn.utils.fit_arguments import arguments_for_fit, fit_keyword
 from skmatgnn.utils.targets import ensure_regression_targets
 from skmatgnn.utils.validation import (
     describe,
@@ -170,10 +171,10 @@ class TwoSigmaRegressor(
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights, if ``estimator`` takes them.
+            Weights, if ``estimator`` takes them, also inside a Pipeline.
         groups : array-like of shape (n_samples,), default=None
-            Groups for ``estimator``'s own validation split; ignored if its ``fit``
-            does not take them.
+            Groups for ``estimator``'s own validation split, also inside a Pipeline;
+            ignored if its ``fit`` does not take them.
 
         Returns
         -------
@@ -197,9 +198,11 @@ class TwoSigmaRegressor(
         self.n_dropped_ = int((~inside).sum())
         rows = np.flatnonzero(inside)
         X, y = indexable(X, y)
-        extra = {} if weight is None else {"sample_weight": weight[rows]}
-        if groups is not None and has_fit_parameter(self.estimator, "groups"):
-            extra["groups"] = safe_indexing(groups, rows)
+        extra = arguments_for_fit(
+            self.estimator,
+            groups=None if groups is None else safe_indexing(groups, rows),
+            sample_weight=None if weight is None else weight[rows],
+        )
         self.estimator_ = clone(self.estimator).fit(
             safe_indexing(X, rows), safe_indexing(y, rows), **extra
         )
@@ -236,7 +239,7 @@ class TwoSigmaRegressor(
     def _checked_weight(self, weight: Any, table: FloatArray) -> FloatArray | None:
         if weight is None:
             return None
-        if not has_fit_parameter(self.estimator, "sample_weight"):
+        if fit_keyword(self.estimator, "sample_weight") is None:
             raise InvalidValueError(
                 f"{type(self.estimator).__name__} takes no sample_weight; leave it out "
                 "or use an estimator whose fit has it."
