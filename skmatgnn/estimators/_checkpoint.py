@@ -105,6 +105,15 @@ class CheckpointMixin:
         """
         return _load(path, device, cls)
 
+    def _digest_content(self) -> Any:
+        """Give what `skmatgnn.utils.digest` hashes of a fitted estimator.
+
+        A hash of its pickle would be another one in each process.
+        """
+        from skmatgnn.estimators._content import content_of
+
+        return content_of(self)
+
 
 def save_estimator(
     estimator: Any,

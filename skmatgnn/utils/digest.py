@@ -9,13 +9,17 @@ from typing import Any
 
 import joblib
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
 from skmatgnn.utils.packed_file import release_pages
 
-__all__ = ["digest"]
+__all__ = ["IDLE", "digest"]
 
-#: Parameters of estimators on which no result depends.
-_IDLE = frozenset({"checkpoint_dir", "n_jobs", "verbose"})
+#: Parameters and attributes of estimators on which no result depends.
+IDLE = frozenset(
+    {"checkpoint_dir", "n_jobs", "scorer_", "verbose"}
+    | {"cv_results_", "history_", "refit_time_"}  # durations are never the same
+)
 
 _AT_ONCE = 2**26  # bytes of an array that are copied
 
@@ -28,7 +32,8 @@ def digest(*parts: Any) -> str:
     *parts : object
         Arrays, numbers, strings, containers and dataclasses of these, estimators (by
         their class and parameters, ``n_jobs``, ``verbose`` and ``checkpoint_dir``
-        left out), or what joblib can hash.
+        left out; in a FrozenEstimator, by what they have learnt), or what joblib can
+        hash.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def digest(*parts: Any) -> str:
     return hasher.hexdigest()[:40]
 
 
-def _feed(hasher: Any, value: Any) -> None:
+def _feed(hasher: Any, value: Any, *, fitted: bool = False) -> None:
     if isinstance(value, np.ndarray) and value.dtype != object:
         hasher.update(f"array {value.dtype.str} {value.shape} ".encode())
         _feed_array(hasher, np.atleast_1d(value))
@@ -57,22 +62,41 @@ def _feed(hasher: Any, value: Any) -> None:
         hasher.update(f"{type(value).__name__} {value!r} ".encode())
     elif isinstance(value, Mapping):
         hasher.update(f"mapping {len(value)} ".encode())
-        for key in sorted(value):
+        for key in sorted(value, key=lambda key: (type(key).__name__, repr(key))):
             _feed(hasher, key)
-            _feed(hasher, value[key])
+            _feed(hasher, value[key], fitted=fitted)
     elif isinstance(value, list | tuple | np.ndarray):
-        hasher.update(f"list {len(value)} ".encode())
-        for item in value:
-            _feed(hasher, item)
+        shape = value.shape if isinstance(value, np.ndarray) else (len(value),)
+        hasher.update(f"list {shape} ".encode())
+        for item in value.ravel() if isinstance(value, np.ndarray) else value:
+            _feed(hasher, item, fitted=fitted)
     elif is_dataclass(value) and not isinstance(value, type):
-        hasher.update(type(value).__name__.encode())
-        _feed(hasher, vars(value))
+        hasher.update(_name_of(value))
+        _feed(hasher, vars(value), fitted=fitted)
     elif hasattr(value, "get_params") and not isinstance(value, type):
-        hasher.update(type(value).__name__.encode())
-        given = value.get_params(deep=False)
-        _feed(hasher, {k: v for k, v in given.items() if k not in _IDLE})
+        hasher.update(_name_of(value))
+        _feed_estimator(hasher, value, fitted=fitted)
     else:
         hasher.update(joblib.hash(value).encode())
+
+
+def _feed_estimator(hasher: Any, value: Any, *, fitted: bool) -> None:
+    if isinstance(value, FrozenEstimator):
+        fitted = True
+        content = {"estimator": value.estimator}
+    elif fitted and hasattr(value, "_digest_content"):
+        content = value._digest_content()  # noqa: SLF001 - of ours, for this module
+    elif fitted:
+        content = vars(value)
+    else:
+        content = value.get_params(deep=False)
+    if isinstance(content, dict):
+        content = {k: v for k, v in content.items() if k not in IDLE}
+    _feed(hasher, content, fitted=fitted)
+
+
+def _name_of(value: Any) -> bytes:
+    return f"{type(value).__module__}.{type(value).__qualname__} ".encode()
 
 
 def _feed_array(hasher: Any, array: np.ndarray) -> None:
