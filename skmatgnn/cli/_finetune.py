@@ -85,7 +85,7 @@ def _make(options: argparse.Namespace) -> tuple[Any, Any, str]:
         "crabnet": CrabNetRegressor,
     }
     for name, kind in kinds.items():
-        if isinstance(source.net_.module_, kind._trunk):  # noqa: SLF001
+        if isinstance(_network_of(source), kind._trunk):  # noqa: SLF001
             estimator = make_network(
                 kind,
                 options,
@@ -94,7 +94,18 @@ def _make(options: argparse.Namespace) -> tuple[Any, Any, str]:
                 head=options.head,
             )
             return source, estimator, name
+    remedy = f"Give a checkpoint of {', '.join(kinds)} or pretrain."
+    for name in ("estimators_[0]", "estimator_"):
+        if hasattr(source, name.removesuffix("[0]")):
+            remedy += (
+                f" load_estimator(file).{name}.save(another) writes what is in it."
+            )
     raise InvalidValueError(
         f"{given} holds {type(source).__name__}, which has no network to start from. "
-        f"Give a checkpoint of {', '.join(kinds)} or pretrain."
+        f"{remedy}"
     )
+
+
+def _network_of(estimator: Any) -> Any:
+    """Find the network; an estimator around others has none of its own."""
+    return getattr(getattr(estimator, "net_", None), "module_", None)

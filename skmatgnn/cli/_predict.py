@@ -71,6 +71,7 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     ) as file:
         require_device(options.device)
         estimator, info = read_model(options.model_file, device=options.device)
+        _require_predictor(estimator, options.model_file)
         if options.std:
             _require_std(estimator, info)
         count = 0
@@ -87,6 +88,14 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
             count += len(samples)
     print(f"{count:,} predictions of {info.model} in {options.out}")
     return 0
+
+
+def _require_predictor(estimator: Any, path: Path) -> None:
+    if not hasattr(estimator, "predict"):
+        raise InvalidValueError(
+            f"{path} holds {type(estimator).__name__}, which predicts nothing. Its "
+            "features are to be had in Python: load_estimator(path).transform(X)."
+        )
 
 
 def _require_std(estimator: Any, info: ModelInfo) -> None:

@@ -10,7 +10,10 @@ import torch
 from skmatgnn import (
     ALIGNNRegressor,
     CGCNNRegressor,
+    ConformalRegressor,
     CrabNetRegressor,
+    DeepEnsembleRegressor,
+    GraphEmbedding,
     MODNetRegressor,
     MPTRegressor,
     load_estimator,
@@ -141,6 +144,57 @@ def test_finetune__unusable_checkpoint__says_why(
     assert "has other settings than were asked for" in message(
         pretrained, crystal_folder, "--param", "hidden_dim=16"
     )
+
+
+@pytest.fixture(scope="module")
+def wrapped(crystal_folder, tmp_path_factory):
+    """Files of estimators around a network."""
+    crystals = load_id_prop(crystal_folder)
+    one = CGCNNRegressor(node_dim=4, hidden_dim=4, max_epochs=1)
+    one.set_params(random_state=0, device="cpu")
+    models = {
+        "ensemble": DeepEnsembleRegressor(one, n_models=2, random_state=0),
+        "conformal": ConformalRegressor(one, confidence_level=0.5, random_state=0),
+        "embedding": GraphEmbedding(one),
+    }
+    folder = tmp_path_factory.mktemp("wrapped")
+    for name, model in models.items():
+        model.fit(crystals.data, crystals.target).save(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["ensemble", "conformal", "embedding"])
+def test_finetune__of_an_estimator_around_a_network__says_how_to_get_at_it(
+    name, refused, crystal_folder, wrapped, tmp_path
+):
+    file, out = wrapped / name, ["--out", tmp_path / "m"]
+    text = refused("finetune", crystal_folder, "--pretrained", file, *out)
+    assert "which has no network to start from" in text
+    path = "estimator_" if name == "embedding" else "estimators_[0]"
+    assert f"load_estimator(file).{path}.save(another)" in text
+    inner = load_estimator(file)
+    inner = inner.estimator_ if name == "embedding" else inner.estimators_[0]
+    inner.save(tmp_path / "inner")
+    assert finetune(crystal_folder, tmp_path / "inner", tmp_path / "m") == 0
+
+
+def test_predict__of_an_estimator_around_a_network__works_if_it_predicts(
+    refused, crystal_folder, wrapped, tmp_path
+):
+    out = ["--out", tmp_path / "p.csv"]
+    text = refused("predict", wrapped / "embedding", crystal_folder, *out)
+    assert "GraphEmbedding, which predicts nothing" in text
+    text = refused("predict", wrapped / "conformal", crystal_folder, "--std", *out)
+    assert "predicts no standard deviation" in text
+    crystals = load_id_prop(crystal_folder)
+    for name in ("ensemble", "conformal"):
+        arguments = ["predict", wrapped / name, crystal_folder, *out, "--quiet"]
+        assert main([*map(str, arguments)]) == 0
+        with (tmp_path / "p.csv").open(newline="") as file:
+            rows = {row["id"]: row for row in csv.DictReader(file)}
+        got = [float(rows[f"{i}.cif"]["predicted_target"]) for i in crystals.ids]
+        expected = load_estimator(wrapped / name).predict(crystals.data)
+        np.testing.assert_allclose(got, expected, rtol=1e-4)
 
 
 def test_finetune__bad_data__is_named(refused, crystal_table, pretrained, tmp_path):
