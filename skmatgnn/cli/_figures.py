@@ -113,9 +113,10 @@ def _draw_target(album: _Album, result: Result, target: str, label: str) -> None
     trained = [e for e in evaluations if e.model != THEORY]
     by_cluster = [e for e in trained if e.scheme == "loco"]
     if trained:
+        intervals = " with their 95 % intervals" if result.options.bootstrap else ""
         album.draw(
             f"errors_{label}.png",
-            f"Errors of {target} with their 95 % intervals.",
+            f"Errors of {target}{intervals}.",
             partial(_plot_errors, evaluations=trained),
             size=(7, 3.6),
             target=target,
@@ -189,7 +190,7 @@ def _plot_errors(figure: Figure, evaluations: list[Evaluation]) -> None:
     for number, model in enumerate(models):
         for evaluation in (e for e in evaluations if e.model == model):
             value = evaluation.scores["smae"]
-            low, high = evaluation.intervals.get("smae", (value, value))
+            ends = evaluation.intervals.get("smae")
             place = schemes.index(evaluation.scheme) + (number + 0.5) * width - 0.4
             axes.bar(
                 place,
@@ -197,7 +198,7 @@ def _plot_errors(figure: Figure, evaluations: list[Evaluation]) -> None:
                 width * 0.9,
                 color=f"C{number}",
                 label=model if evaluation.scheme == schemes[0] else None,
-                yerr=[[max(value - low, 0)], [max(high - value, 0)]],
+                yerr=ends and [[max(value - ends[0], 0)], [max(ends[1] - value, 0)]],
                 capsize=2,
             )
     axes.axhline(1, color="0.4", linewidth=0.8, linestyle="--", label="control")
@@ -226,7 +227,8 @@ def _plot_cluster_errors(
         group_names={c["cluster"]: c["central_formula"] for c in clusters.summary},
         target_name=first.target,
         units=samples.units.get(first.target) or None,
-        n_resamples=max(result.options.bootstrap, 1),
+        n_resamples=result.options.bootstrap,
+        drawn_together=None if samples.groups is None else samples.groups[first.rows],
         random_state=result.options.random_state,
         ax=figure.subplots(),
     )

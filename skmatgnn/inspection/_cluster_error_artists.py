@@ -123,9 +123,10 @@ def legend_of(display: Any, *, several: bool) -> Legend:
         name = f" {shorten(display.model_names_[number])}" if several else ""
         line.set_label(f"pooled{name}: {three_digits(display.pooled_[number])}")
         handles.append(line)
-    whisker = display.errorbars_[0]
-    whisker.set_label(f"{100 * display.confidence_level:g} % interval")
-    handles.append(whisker)
+    if display.n_resamples:
+        whisker = display.errorbars_[0]
+        whisker.set_label(f"{100 * display.confidence_level:g} % interval")
+        handles.append(whisker)
     if np.isfinite(display.control_errors_).any():
         handles.append(
             Line2D(

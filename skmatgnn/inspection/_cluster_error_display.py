@@ -21,6 +21,7 @@ from skmatgnn.inspection._representatives import cluster_representatives
 from skmatgnn.inspection._text import name_of
 from skmatgnn.utils.validation import (
     describe,
+    ensure_groups,
     require_consistent_length,
     require_count,
     require_fraction,
@@ -64,7 +65,10 @@ class ClusterErrorDisplay:
     confidence_level : float, default=0.95
         Level of the intervals.
     n_resamples : int, default=1000
-        Resamples of each cluster's rows for its intervals.
+        Resamples of each cluster's rows for its intervals; 0 draws none.
+    drawn_together : array-like of shape (n_samples,), default=None
+        Labels of samples that are no independent evidence, such as those of one
+        compound: samples of equal ones are resampled together.
     random_state : int, RandomState or None, default=None
         Seed of the resamples.
     target_name : str, default=None
@@ -78,7 +82,8 @@ class ClusterErrorDisplay:
         What the bars show. The clusters are those of ``clusters_``. Set by
         :meth:`plot`.
     low_, high_ : ndarray of shape (n_models, n_clusters)
-        Ends of the intervals; NaN for clusters of one sample.
+        Ends of the intervals; NaN for clusters of one sample, or one label of
+        ``drawn_together``.
     pooled_ : ndarray of shape (n_models,)
         Errors over the samples of all clusters.
     control_errors_ : ndarray of shape (n_clusters,)
@@ -142,6 +147,7 @@ class ClusterErrorDisplay:
         metric: str = "mae",
         confidence_level: float = 0.95,
         n_resamples: int = 1000,
+        drawn_together: ArrayLike | None = None,
         random_state: RandomState = None,
         target_name: str | None = None,
         units: str | None = None,
@@ -154,6 +160,7 @@ class ClusterErrorDisplay:
         self.metric = metric
         self.confidence_level = confidence_level
         self.n_resamples = n_resamples
+        self.drawn_together = drawn_together
         self.random_state = random_state
         self.target_name = target_name
         self.units = units
@@ -170,6 +177,7 @@ class ClusterErrorDisplay:
         metric: str = "mae",
         confidence_level: float = 0.95,
         n_resamples: int = 1000,
+        drawn_together: ArrayLike | None = None,
         random_state: RandomState = None,
         target_name: str | None = None,
         units: str | None = None,
@@ -195,7 +203,9 @@ class ClusterErrorDisplay:
         confidence_level : float, default=0.95
             Level of the intervals.
         n_resamples : int, default=1000
-            Resamples for the intervals.
+            Resamples for the intervals; 0 draws none.
+        drawn_together : array-like of shape (n_samples,), default=None
+            Samples of equal labels are resampled together.
         random_state : int, RandomState or None, default=None
             Seed of the resamples.
         target_name : str, default=None
@@ -221,6 +231,7 @@ class ClusterErrorDisplay:
             metric=metric,
             confidence_level=confidence_level,
             n_resamples=n_resamples,
+            drawn_together=drawn_together,
             random_state=random_state,
             target_name=target_name,
             units=units,
@@ -362,6 +373,7 @@ class ClusterErrorDisplay:
         require_consistent_length(
             y_true=truth,
             groups=self.groups,
+            drawn_together=self.drawn_together,
             **{f"y_pred[{name!r}]": column for name, column in named.items()},
         )
         codes, labels = order_by_size(self.groups, len(truth))
@@ -371,6 +383,8 @@ class ClusterErrorDisplay:
                 f"None of the {len(truth)} samples is in a cluster and without NaN in "
                 "y_true and y_pred; nothing is left to draw."
             )
+        units = self.drawn_together
+        units = None if units is None else ensure_groups(units, len(truth))
         control = self._control(truth, codes, shown)
         codes = codes[shown]
         # NaN pairs may empty a cluster, or change which one is larger.
@@ -385,6 +399,7 @@ class ClusterErrorDisplay:
             np.abs(np.array(list(named.values()))[:, shown] - truth[shown]),
             np.abs(control - truth[shown]),
             place[codes],
+            None if units is None else units[shown],
             scaled=self.metric == "smae",
             n_resamples=self.n_resamples,
             confidence_level=self.confidence_level,
@@ -417,7 +432,7 @@ class ClusterErrorDisplay:
 
     def _validate_options(self) -> None:
         require_option("metric", self.metric, _METRICS)
-        require_count("n_resamples", self.n_resamples)
+        require_count("n_resamples", self.n_resamples, least=0)
         require_fraction("confidence_level", self.confidence_level)
 
 

@@ -22,7 +22,7 @@ class ClusterErrors:
     ----------
     values, low, high : ndarray of shape (n_models, n_clusters)
         Errors and the ends of their intervals; NaN for the ends where a cluster has
-        one row only, and wherever an error is undefined.
+        one row or unit only, and wherever an error is undefined.
     pooled : ndarray of shape (n_models,)
         Errors over all rows.
     control : ndarray of shape (n_clusters,)
@@ -40,6 +40,7 @@ def score_clusters(
     errors: FloatArray,
     control: FloatArray,
     codes: IntArray,
+    units: IntArray | None = None,
     *,
     scaled: bool,
     n_resamples: int,
@@ -56,10 +57,12 @@ def score_clusters(
         Absolute errors of the control; NaN where it is not known.
     codes : ndarray of shape (n_rows,), int
         Cluster of each row.
+    units : ndarray of shape (n_rows,), int, default=None
+        Rows of one unit are drawn together.
     scaled : bool
         Whether to divide by the control's error on the same rows.
     n_resamples : int
-        All models are scored on the same resamples.
+        All models are scored on the same resamples; 0 gives no intervals.
     confidence_level : float
     random_state : int, RandomState or None
 
@@ -75,12 +78,18 @@ def score_clusters(
     table = np.vstack([errors, control])
     controls = np.full(n_clusters, np.nan)
     for cluster in range(n_clusters):
-        own = table[:, codes == cluster]
+        rows = codes == cluster
+        own = table[:, rows]
         means = own.mean(axis=1, keepdims=True)
         values[:, cluster] = _ratio(means, scaled)[:, 0]
         controls[cluster] = means[-1, 0]
-        if own.shape[1] > 1:
-            resampled = _ratio(resample_means(own, n_resamples, rng), scaled)
+        unit_of = (
+            None if units is None else np.unique(units[rows], return_inverse=True)[1]
+        )
+        n_units = own.shape[1] if unit_of is None else unit_of.max() + 1
+        if n_resamples and n_units > 1:
+            drawn = resample_means(own, n_resamples, rng, unit_of)
+            resampled = _ratio(drawn, scaled)
             low[:, cluster], high[:, cluster] = np.quantile(resampled, tails, axis=1)
     pooled = _ratio(table.mean(axis=1, keepdims=True), scaled)[:, 0]
     if scaled:
@@ -97,7 +106,10 @@ def _ratio(means: FloatArray, scaled: bool) -> FloatArray:
 
 
 def resample_means(
-    table: FloatArray, n_resamples: int, rng: np.random.RandomState
+    table: FloatArray,
+    n_resamples: int,
+    rng: np.random.RandomState,
+    units: IntArray | None = None,
 ) -> FloatArray:
     """Average resamples of the columns, in parts that fit into memory.
 
@@ -107,16 +119,22 @@ def resample_means(
     n_resamples : int
         The same for all models.
     rng : RandomState
+    units : ndarray of shape (n_rows,), int, default=None
+        Columns of one unit, numbered from 0, are drawn together.
 
     Returns
     -------
     ndarray of shape (n_models, n_resamples)
     """
-    n_rows = table.shape[1]
-    step = max(1, _CHUNK // n_rows)
+    sizes = np.ones(table.shape[1]) if units is None else np.bincount(units)
+    if units is not None:
+        table = np.array([np.bincount(units, weights=row) for row in table])
+    n_units = len(sizes)
+    step = max(1, _CHUNK // n_units)
     parts = []
     for start in range(0, n_resamples, step):
-        size = (min(step, n_resamples - start), n_rows)
-        drawn = rng.randint(n_rows, size=size)
-        parts.append(np.array([row[drawn].mean(axis=1) for row in table]))
+        size = (min(step, n_resamples - start), n_units)
+        drawn = rng.randint(n_units, size=size)
+        count = sizes[drawn].sum(axis=1)
+        parts.append(np.array([row[drawn].sum(axis=1) / count for row in table]))
     return np.concatenate(parts, axis=1)

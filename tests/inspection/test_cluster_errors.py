@@ -130,6 +130,51 @@ def test_intervals__agree_with_bootstrap_score(data):
     assert display.high_[0, 0] == pytest.approx(-other.low, rel=0.05)
 
 
+def test_intervals__of_samples_drawn_together__agree_with_bootstrap_score(data):
+    y, predictions = data
+    compounds = np.array([f"{label}{i // 4}" for i, label in enumerate(LABELS)])
+    options = {"n_resamples": 4000, "random_state": 0}
+    display = ClusterErrorDisplay.from_predictions(
+        y, predictions["bad"], LABELS, drawn_together=compounds, **options
+    )
+    rows = LABELS == "a"
+    other = bootstrap_score(
+        predictions["bad"][rows],
+        None,
+        y[rows],
+        groups=compounds[rows],
+        method="fixed",
+        scoring="neg_mean_absolute_error",
+        n_resamples=4000,
+        random_state=1,
+    )
+    assert display.low_[0, 0] == pytest.approx(-other.high, rel=0.03)
+    assert display.high_[0, 0] == pytest.approx(-other.low, rel=0.03)
+    alone = ClusterErrorDisplay.from_predictions(
+        y, predictions["bad"], LABELS, drawn_together=np.arange(66), **options
+    )
+    single = ClusterErrorDisplay.from_predictions(
+        y, predictions["bad"], LABELS, **options
+    )
+    np.testing.assert_allclose(alone.low_, single.low_)
+    one = ClusterErrorDisplay.from_predictions(
+        y, predictions["bad"], LABELS, drawn_together=LABELS, **options
+    )
+    assert np.isnan(one.low_).all()
+
+
+def test_intervals__of_no_resamples__are_not_drawn(data):
+    y, predictions = data
+    display = ClusterErrorDisplay.from_predictions(
+        y, predictions, LABELS, n_resamples=0
+    )
+    assert np.isnan(display.low_).all()
+    assert np.isnan(display.high_).all()
+    assert not whiskers(display.errorbars_[0])
+    texts = [text.get_text() for text in display.legend_.get_texts()]
+    assert not [text for text in texts if "interval" in text]
+
+
 def test_intervals__of_a_seed__are_the_same_again_and_others_differ(data):
     y, predictions = data
     first, again, other = (
@@ -327,7 +372,8 @@ def test_from_cross_validation__other_splitters__show_folds_or_groups(cv, expect
         ({"groups": [-1] * 3}, "None of the 3 samples"),
         ({"metric": "rmse"}, "metric must be one of"),
         ({"confidence_level": 95}, "confidence_level must be between 0 and 1"),
-        ({"n_resamples": 0}, "n_resamples must be an integer of 1 or more; got 0"),
+        ({"n_resamples": -1}, "n_resamples must be an integer of 0 or more; got -1"),
+        ({"drawn_together": [1]}, "drawn_together has 1"),
         ({"control": [1, np.nan, 2]}, "control is NaN at index 1"),
         ({"control": [1, 2]}, "control has 2"),
         ({"metric": "smae", "groups": [0] * 3}, "needs control="),
