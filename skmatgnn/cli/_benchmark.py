@@ -22,6 +22,7 @@ from skmatgnn.cli._samples import (
 )
 from skmatgnn.cli._schemes import codes_of, find_clusters, make_folds, require_schemes
 from skmatgnn.cli._scores import bootstrap_intervals, score
+from skmatgnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from skmatgnn.cli._notes import Notes
 
 __all__ = ["run"]
+
+DEFAULT_RESAMPLES = 5
 
 
 def run(options: argparse.Namespace, notes: Notes) -> int:
@@ -51,14 +54,15 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     require_schemes(options.cv)
     structures = holds_structures(options.data)
     models = choose_models(options.models, options, structures=structures)
+    _refuse_idle(options, models)
+    options.n_resamples = options.n_resamples or DEFAULT_RESAMPLES
     with replaced_folder(
         options.out, foreign_entry=foreign_entry, what="results"
     ) as folder:
         samples = load_samples(options, notes)
         needed_by = f"a benchmark with --n-splits {options.n_splits}"
         require_learnable(samples, max(options.n_splits, 4), needed_by)
-        if "stratified" in options.cv:
-            _remark_on_repeats(samples, notes)
+        _remark_on_repeats(samples, options.cv, notes)
         result = Result(samples, options, [model.name for model in models], notes)
         store = FitStore(_partial(options.out), samples, options)
         try:
@@ -73,7 +77,23 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
     return 0
 
 
+def _refuse_idle(options: argparse.Namespace, models: list[Model]) -> None:
+    """Refuse what would have no effect, before hours of fits without it."""
+    idle = []
+    if options.joint and not any(model.is_network for model in models):
+        idle.append("--joint is for networks, and --models has none")
+    if options.n_resamples is not None and "bootstrap" not in options.cv:
+        idle.append("--n-resamples is for the scheme bootstrap, which --cv has not")
+    if options.stratify_column is not None and "stratified" not in options.cv:
+        idle.append(
+            "--stratify-column is for the scheme stratified, which --cv has not"
+        )
+    if idle:
+        raise InvalidValueError(f"{'; '.join(idle)}. Add it there, or leave this out.")
+
+
 def _partial(out: Path) -> Path:
+    out = out.expanduser().resolve()  # as the folder itself
     return out.with_name(f"{out.name}.partial")
 
 
@@ -86,17 +106,24 @@ def _say_what_is_kept(store: FitStore, options: argparse.Namespace) -> None:
         )
 
 
-def _remark_on_repeats(samples: Samples, notes: Notes) -> None:
+def _remark_on_repeats(samples: Samples, schemes: list[str], notes: Notes) -> None:
+    """Say of the schemes by row that they may test on what they train on."""
     from skmatgnn.model_selection import formula_groups
 
+    by_row = [scheme for scheme in ("stratified", "bootstrap") if scheme in schemes]
+    if not by_row:
+        return
+    named = (
+        f"scheme {by_row[0]}" if len(by_row) == 1 else f"schemes {' and '.join(by_row)}"
+    )
     compositions = np.unique(formula_groups(samples.X), return_inverse=True)[1]
     n_distinct = int(compositions.max()) + 1
     if samples.groups is None:
         if n_distinct < len(samples):
             notes.add(
-                f"{len(samples)} rows have only {n_distinct} compositions, and the "
-                "stratified scheme tests on compositions that it trains on; the scheme "
-                "formula (--cv formula) does not"
+                f"{len(samples)} rows have only {n_distinct} compositions, and in the "
+                f"{named} some are both trained and tested on; in the scheme formula "
+                "(--cv formula) none is"
             )
         return
     pairs = np.unique(np.column_stack([compositions, codes_of(samples.groups)]), axis=0)
@@ -104,8 +131,8 @@ def _remark_on_repeats(samples: Samples, notes: Notes) -> None:
     if n_shared:
         notes.add(
             f"{n_shared} of {n_distinct} compositions occur in several groups of "
-            f"{samples.group_name}, so the stratified scheme can test on compositions "
-            "that it trains on; a --group-column of formulas would keep them together"
+            f"{samples.group_name}, so in the {named} some can be both trained and "
+            "tested on; a --group-column of formulas would keep them together"
         )
 
 
@@ -202,6 +229,13 @@ def _evaluate(
     )
     order = np.argsort(rows, kind="stable")
     rows, y_pred, control = rows[order], y_pred[order], control[order]
+    usual = usual[order]
+    if options.two_sigma and not usual.any():
+        result.notes.add(
+            f"{samples.target_names[target]}, {fits[0].scheme}: no row that is tested "
+            "is within two standard deviations of the mean of those trained on, so "
+            "there are no such scores"
+        )
     units = rows if samples.groups is None else samples.groups[rows]
 
     def of(part: Any) -> dict[str, Any]:
@@ -225,7 +259,7 @@ def _evaluate(
         y_pred=y_pred,
         fold_of=fold_of[order],
         **of(slice(None)),
-        two_sigma=of(usual[order]) if options.two_sigma else None,
+        two_sigma=of(usual) if options.two_sigma and usual.any() else None,
         folds=folds,
         fit_seconds=sum(fold["fit_seconds"] for fold in folds),
         predict_seconds=sum(fold["predict_seconds"] for fold in folds),

@@ -113,9 +113,11 @@ def replaced_folder(
     Raises
     ------
     InvalidValueError
-        If something else is there, or the parent folder does not exist.
+        If something else is there, the current folder is in it, or the parent folder
+        does not exist.
     """
     path = _resolved(path)
+    _require_apart(path)
     _require_replaceable(path, foreign_entry, what)
     temporary = _sibling(path)
     temporary.mkdir()
@@ -125,6 +127,16 @@ def replaced_folder(
         _publish(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_apart(path: Path) -> None:
+    """Keep the folder that the user is in, which a replacement would take away."""
+    here = Path.cwd()
+    if path == here or path in here.parents:
+        raise InvalidValueError(
+            f"{path} is the current folder or holds it, and would be replaced as a "
+            "whole. Name a folder in it, such as --out results."
+        )
 
 
 def _require_replaceable(

@@ -33,9 +33,9 @@ figcaption, .note { color: #666; font-size: 0.85rem; }
 _SCORE_HEADERS = ("MAE", "SMAE", "R2")
 _EXPLANATION = (
     "MAE: mean absolute error. SMAE: MAE over that of the control, the mean of the "
-    "training rows, on the same rows. In brackets, 95 % bootstrap intervals over "
-    "fixed predictions. The best trained model of each scheme is in bold."
+    "training rows, on the same rows. The best trained model of each scheme is in bold."
 )
+_BRACKETS = "In brackets, 95 % bootstrap intervals over fixed predictions."
 _UNTRAINED = ("control", "theoretical")
 
 
@@ -119,7 +119,13 @@ def _scores(content: dict[str, Any], target: str) -> str:
     table = _score_table((s, s, s["intervals_95"]) for s in found)
     if not content["parameters"]["two_sigma"]:
         return table
-    usual = ((s, s["two_sigma"]["scores"], s["two_sigma"]["intervals"]) for s in found)
+    usual = [
+        (s, s["two_sigma"]["scores"], s["two_sigma"]["intervals"])
+        for s in found
+        if s["two_sigma"] is not None
+    ]
+    if not usual:
+        return table
     return (
         f"{table}<p>Within two standard deviations of the mean of the training rows:"
         f"</p>{_score_table(usual)}"
@@ -183,8 +189,10 @@ def _figure(figure: DrawnFigure, folder: Path) -> str:
 
 
 def _notes(content: dict[str, Any]) -> str:
+    brackets = [_BRACKETS] if content["parameters"]["bootstrap"] else []
     lines = "".join(
-        f"<li>{escape(line)}</li>" for line in (_EXPLANATION, *content["notes"])
+        f"<li>{escape(line)}</li>"
+        for line in (_EXPLANATION, *brackets, *content["notes"])
     )
     return f"<ul>{lines}</ul>"
 

@@ -217,7 +217,6 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-resamples",
         type=integer(1),
-        default=5,
         metavar="N",
         help="resamples of the scheme bootstrap (default: 5)",
     )

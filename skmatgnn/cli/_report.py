@@ -244,7 +244,7 @@ def _tables(result: Result) -> list[tuple[str, list[tuple[str, ...]]]]:
                 if e.two_sigma is not None
             ]
             title += ", within two standard deviations of the mean"
-            tables.append((title, _table_rows(usual)))
+            tables += [(title, _table_rows(usual))] if usual else []
     return tables
 
 

@@ -40,7 +40,7 @@ class Evaluation:
         Their 95 % bootstrap intervals.
     two_sigma : dict or None
         The same "scores" and "intervals" over the rows whose target is within two
-        standard deviations of the mean of those trained on.
+        standard deviations of the mean of those trained on; None if there are none.
     folds : list of dict
         Sizes, scores and seconds of each fold.
     fit_seconds, predict_seconds : float

@@ -257,17 +257,26 @@ def _resamples(
     if samples.groups is not None:
         units = codes_of(samples.groups[known])
     n_units = int(units.max()) + 1
+    if n_units < 2:
+        raise InvalidValueError(
+            f"{samples.source}: bootstrap draws from two groups at least; "
+            f"{samples.group_name} has {n_units} where the target is known. Leave "
+            "bootstrap out of --cv, or choose another --group-column."
+        )
     splits: list[_Split] = []
     for number in range(options.n_resamples):
-        counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units))[units]
-        train, test = (
-            np.repeat(np.arange(len(known)), counts),
-            np.flatnonzero(counts == 0),
-        )
-        if not len(test):
-            _require_groups(n_units, samples, n_units + 1)
-        splits.append((str(number), train, test))
+        counts = _draw_with_rest(rng, n_units)[units]
+        train = np.repeat(np.arange(len(known)), counts)
+        splits.append((str(number), train, np.flatnonzero(counts == 0)))
     return splits
+
+
+def _draw_with_rest(rng: np.random.Generator, n_units: int) -> IntArray:
+    """Draw until something is left to test on, which with few groups is not sure."""
+    while True:  # every second draw of two groups leaves one
+        counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units))
+        if not counts.all():
+            return counts
 
 
 def _by_composition(
@@ -284,9 +293,12 @@ def _by_composition(
     found = int(groups.max()) + 1
     if found < options.n_splits:
         name = scheme.replace("_", " ")
+        what = f"different {name}s"
+        if samples.groups is not None:
+            what = f"sets of rows that share no {name} and no {samples.group_name}"
         raise InvalidValueError(
             f"{samples.source}: {options.n_splits} folds by {name} need as many "
-            f"different {name}s; there are {found}. Lower --n-splits."
+            f"{what}; there are {found}. Lower --n-splits."
         )
     cv = GroupKFold(options.n_splits, shuffle=True, random_state=options.random_state)
     return _numbered(cv.split(known, groups=groups))

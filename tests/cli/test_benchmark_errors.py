@@ -278,5 +278,6 @@ def test_benchmark__formula_folds_of_few_formulas__says_how_many(refused, tmp_pa
 
 
 def test_benchmark__joint_folds__need_labels_to_stratify_by(refused, oxides):
-    message = refused(oxides, "--target", "gap", "volume", "--joint")
+    options = ["--target", "gap", "volume", "--joint", "--models", "modnet"]
+    message = refused(oxides, *options)
     assert "--stratify-column" in message
