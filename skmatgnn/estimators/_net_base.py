@@ -44,6 +44,7 @@ from skmatgnn.nn.ops import half_products_pay
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._seeds import MAX_SEED
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
+from skmatgnn.utils.units import binary_unit
 from skmatgnn.utils.validation import (
     describe,
     ensure_groups,
@@ -416,6 +417,7 @@ def normalised_weight(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
         raise InvalidValueError(
             "Sample weights must contain at least one non-zero number; all are zero."
         )
+    weight = weight / binary_unit(weight.max())  # the sum of huge ones overflows
     return weight / weight.mean()
 
 

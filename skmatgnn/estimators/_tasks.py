@@ -16,7 +16,11 @@ from skmatgnn.estimators._transfer import inherited_scale
 from skmatgnn.nets._criteria import ClassificationLoss, RegressionLoss
 from skmatgnn.preprocessing import TargetScaler
 from skmatgnn.utils._sklearn import fit_context
-from skmatgnn.utils.targets import ensure_class_labels, ensure_regression_targets
+from skmatgnn.utils.targets import (
+    ensure_class_labels,
+    ensure_regression_targets,
+    require_computable,
+)
 
 __all__ = ["NetClassifierMixin", "NetRegressorMixin"]
 
@@ -99,6 +103,7 @@ class NetRegressorMixin(MaskedRegressorMixin):
 
     def _check_targets(self, y: Any) -> np.ndarray:
         targets, self._one_dimensional_y = ensure_regression_targets(y, estimator=self)
+        require_computable(targets)
         return targets
 
     def _encode_targets(

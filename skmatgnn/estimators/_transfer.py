@@ -174,8 +174,9 @@ def inherited_scale(
     TargetScaler
     """
     constant = np.nanmin(targets, axis=0) == np.nanmax(targets, axis=0)
-    shift = np.abs(own.mean_ - pretrained.mean_) / pretrained.scale_
-    ratio = own.scale_ / pretrained.scale_
+    with np.errstate(over="ignore"):  # units may be as different as they like
+        shift = np.abs(own.mean_ - pretrained.mean_) / pretrained.scale_
+        ratio = own.scale_ / pretrained.scale_
     # equal targets, or a single one, have no spread to compare
     same = constant | ((ratio <= MOST_RATIO) & (ratio >= 1 / MOST_RATIO))
     same &= shift <= MOST_SHIFT

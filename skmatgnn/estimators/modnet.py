@@ -25,6 +25,7 @@ from skmatgnn.nets._ensemble import (
     EnsembleRegressionLoss,
 )
 from skmatgnn.nn.models.modnet import TargetGroups
+from skmatgnn.utils.units import binary_unit
 
 if TYPE_CHECKING:
     from joblib import Memory
@@ -213,7 +214,8 @@ class MODNetRegressor(NetRegressorMixin, BaseMODNet):
             margin = (high - low) / 4
             members = np.clip(members, low - margin, high + margin)
         mean = members.mean(axis=1)
-        std = members.std(axis=1)
+        unit = binary_unit(self.target_scaler_.scale_)  # squares of huge ones overflow
+        std = (members / unit).std(axis=1) * unit
         if self.one_dimensional_:
             mean, std = mean[:, 0], std[:, 0]
         return (mean, std) if return_std else mean

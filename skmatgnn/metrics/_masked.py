@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from sklearn.metrics import (
     mean_absolute_error,
     r2_score,
@@ -11,6 +12,7 @@ from sklearn.metrics import (
 )
 
 from skmatgnn.metrics._reduce import ensure_targets, reduce_columns
+from skmatgnn.utils.units import binary_unit
 
 if TYPE_CHECKING:
     from skmatgnn._typing import ArrayLike, FloatArray
@@ -197,6 +199,9 @@ def _raw_root_mean_squared_error(
 def _raw_r2_score(
     y_true: FloatArray, y_pred: FloatArray, sample_weight: FloatArray | None
 ) -> FloatArray:
+    # of size one, else squares of huge or tiny values overflow or vanish
+    unit = binary_unit(np.maximum(np.abs(y_true), np.abs(y_pred)).max(axis=0))
+    y_true, y_pred = y_true / unit, y_pred / unit
     return r2_score(
         y_true, y_pred, sample_weight=sample_weight, multioutput="raw_values"
     )

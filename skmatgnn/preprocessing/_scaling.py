@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from skmatgnn.utils.units import binary_unit
+
 __all__ = ["TargetScaler"]
 
 
@@ -46,14 +48,20 @@ class TargetScaler:
         # a column whose known values all weigh nothing still needs a scale
         weights = np.where(total > 0, weights, known)
         total = weights.sum(axis=0)
+        known = weights > 0
         filled = np.where(known, y, 0.0)
-        self.mean_ = (weights * filled).sum(axis=0) / total
-        deviation = np.where(known, y - self.mean_, 0.0)
+        # of size one, else squares of huge or tiny values overflow or vanish
+        unit = binary_unit(np.abs(filled).max(axis=0, initial=0.0))
+        filled = filled / unit
+        mean = (weights * filled).sum(axis=0) / total
+        deviation = np.where(known, filled - mean, 0.0)
         scale = np.sqrt((weights * deviation**2).sum(axis=0) / total)
         # rounding leaves a tiny spread in a column of equal large values
-        size = np.abs(self.mean_)
-        constant = np.where(size > 0, 1e-3 * size, 1.0)
-        self.scale_ = np.where(scale > 1e-12 * size, scale, constant)
+        size = np.abs(mean)
+        scale = np.where(scale > 1e-12 * size, scale, 1e-3 * size)
+        least = np.finfo(np.float64).smallest_subnormal
+        self.mean_ = mean * unit
+        self.scale_ = np.where(scale > 0, np.maximum(scale * unit, least), 1.0)
         return self
 
     def transform(self, y: np.ndarray) -> np.ndarray:

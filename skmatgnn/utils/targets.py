@@ -12,7 +12,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.utils.validation import describe, is_missing, to_object_array
 
-__all__ = ["ensure_class_labels", "ensure_regression_targets", "require_given"]
+__all__ = [
+    "ensure_class_labels",
+    "ensure_regression_targets",
+    "require_computable",
+    "require_given",
+]
+
+LARGEST = 1e300  # whose differences and sums over a dataset are finite
 
 
 def ensure_regression_targets(
@@ -106,6 +113,29 @@ def ensure_class_labels(y: Any, *, estimator: Any = None) -> np.ndarray:
         raise InvalidValueError("Input y contains infinity. Drop such rows.")
     check_classification_targets(labels)
     return labels
+
+
+def require_computable(targets: np.ndarray) -> None:
+    """Reject targets so large that their differences or sums overflow.
+
+    Parameters
+    ----------
+    targets : ndarray of shape (n, t)
+        NaN where unknown.
+
+    Raises
+    ------
+    InvalidValueError
+        Naming the first of them.
+    """
+    large = np.argwhere(np.abs(targets) > LARGEST)
+    if len(large):
+        row, column = large[0].tolist()
+        raise InvalidValueError(
+            f"Input y has {targets[row, column]:g} at index {row}, column {column}; "
+            f"beyond {LARGEST:g} there are no differences to compute. Give that "
+            "target in a larger unit."
+        )
 
 
 def _require_all_known(targets: np.ndarray, estimator: Any) -> None:

@@ -196,6 +196,15 @@ class TestTargets:
         scaled = on_table().fit(X, 1e5 * Y[:, 0] - 3e6).predict(X)
         assert scaled == pytest.approx(1e5 * plain - 3e6, rel=1e-4)
 
+    def test_units__that_make_targets_huge__change_no_digit(self, table):
+        X, Y = table
+        expected = on_table().fit(X, Y).predict(X, return_std=True)
+        model = on_table().fit(X, np.ldexp(Y, 600))
+        for ours, theirs in zip(
+            model.predict(X, return_std=True), expected, strict=True
+        ):
+            assert np.array_equal(ours, np.ldexp(theirs, 600))
+
     def test_several_targets__some_unknown__are_learnt_from_the_rest(self, table):
         X, Y = table
         holes = Y.copy()

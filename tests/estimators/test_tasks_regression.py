@@ -266,3 +266,30 @@ def test_net__is_a_skorch_net_with_history(data, small):
     assert model.n_epochs_ == len(model.history_) == len(model.net_.history) == 3
     assert set(model.history_[0]) == {"epoch", "train_loss", "dur"}
     assert model.device_ == "cpu"
+
+
+@pytest.mark.parametrize("power", [-700, 600])
+def test_fit__unit_that_makes_targets_huge_or_tiny__changes_no_digit(
+    power, regressor, data
+):
+    plain = regressor.fit(data.X, data.y)
+    expected, score = plain.predict(data.X), plain.score(data.X, data.y)
+    y = np.ldexp(data.y, power)
+    regressor.fit(data.X, y)
+    assert np.array_equal(regressor.predict(data.X), np.ldexp(expected, power))
+    assert regressor.score(data.X, y) == score
+
+
+def test_fit__targets_beyond_all_measure__are_refused_by_place(data, small):
+    Y = two_targets(data)
+    Y[3, 1] = -1e305
+    with pytest.raises(InvalidValueError, match=r"-1e\+305 at index 3, column 1.*unit"):
+        small.model().fit(data.X, Y)
+
+
+@pytest.mark.parametrize("power", [-1060, 1021])
+def test_fit__huge_or_tiny_weights__equal_ordinary_ones(power, data, small):
+    weight = 1.0 + np.arange(24) % 3
+    expected = small.model().fit(data.X, data.y, weight).predict(data.X)
+    model = small.model().fit(data.X, data.y, np.ldexp(weight, power))
+    assert np.array_equal(model.predict(data.X), expected)

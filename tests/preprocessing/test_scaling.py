@@ -66,3 +66,25 @@ def test_fit__single_row__is_a_constant():
 def test_fit__infinite_value__counts_as_unknown():
     scaler = TargetScaler().fit(np.array([[1.0], [3.0], [np.inf]]))
     assert (scaler.mean_[0], scaler.scale_[0]) == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("power", [-1070, -700, 600, 1000])
+def test_fit__huge_or_tiny_values__has_the_digits_of_ordinary_ones(power):
+    y, weight = np.array([[1.0], [2.0], [np.nan], [-6.0]]), np.array([1.0, 2, 1, 3])
+    plain = TargetScaler().fit(y, weight)
+    scaled = TargetScaler().fit(np.ldexp(y, power), weight)
+    exact = power > -1000  # smaller ones have fewer digits
+    for ours, theirs in ((scaled.mean_, plain.mean_), (scaled.scale_, plain.scale_)):
+        expected = np.ldexp(theirs, power)
+        assert ours == (expected if exact else pytest.approx(expected, rel=0.1))
+
+
+def test_fit__huge_value_of_no_weight__does_not_matter():
+    y, weight = np.array([[1.0], [3.0], [1e300]]), np.array([1.0, 1.0, 0.0])
+    scaler = TargetScaler().fit(y, weight)
+    assert (scaler.mean_[0], scaler.scale_[0]) == (2.0, 1.0)
+
+
+def test_fit__least_of_numbers__has_a_scale():
+    y = np.array([[5e-324], [0.0], [0.0]])
+    assert TargetScaler().fit(y).transform(y).ravel().tolist() == [1.0, 0.0, 0.0]
