@@ -147,7 +147,8 @@ def property_weights(given: Any, targets: np.ndarray) -> np.ndarray | None:
         return None
     n_known = np.isfinite(targets).sum(axis=0)
     if isinstance(given, str):
-        return n_known.sum() / (len(n_known) * n_known)
+        # none are known of a property that only an earlier fit had
+        return n_known.sum() / (np.count_nonzero(n_known) * np.maximum(n_known, 1))
     try:
         weights = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -159,6 +160,11 @@ def property_weights(given: Any, targets: np.ndarray) -> np.ndarray | None:
         raise InvalidValueError(
             "property_weights must have a number for each of the "
             f"{len(n_known)} properties, none negative and one positive; got {given!r}."
+        )
+    if not (weights * n_known).any():
+        raise InvalidValueError(
+            "y has no known value of a property that counts: property_weights are "
+            f"{given!r}, and the numbers of values {n_known.tolist()}."
         )
     return weights * n_known.sum() / (weights * n_known).sum()
 

@@ -76,13 +76,15 @@ class NetRegressorMixin(MaskedRegressorMixin):
         ----------
         X : sequence of n materials
         y : array-like of shape (n,) or (n, t)
+            Of a new model the first call fixes the scale, so it should have many rows
+            and needs two values of each target; later ones may lack a target.
         sample_weight : array-like of shape (n,), optional
 
         Returns
         -------
         self
         """
-        return self._partial_fit(X, y, sample_weight)
+        return self._partial_fit(X, y, sample_weight, in_batches=True)
 
     @in_chunks
     def predict(self, X: Any) -> np.ndarray:
@@ -102,20 +104,30 @@ class NetRegressorMixin(MaskedRegressorMixin):
         return values[:, 0] if self.one_dimensional_ else values
 
     def _check_targets(self, y: Any) -> np.ndarray:
-        targets, self._one_dimensional_y = ensure_regression_targets(y, estimator=self)
+        targets, self._one_dimensional_y = ensure_regression_targets(
+            y, estimator=self, allow_empty_columns=hasattr(self, "net_")
+        )
         require_computable(targets)
         return targets
 
     def _encode_targets(
-        self, targets: np.ndarray, weight: np.ndarray | None, *, reset: bool
+        self,
+        targets: np.ndarray,
+        weight: np.ndarray | None,
+        *,
+        reset: bool,
+        in_batches: bool = False,
     ) -> np.ndarray:
         if reset:
-            self.target_scaler_ = TargetScaler().fit(targets, weight)
-            self.n_outputs_ = targets.shape[1]
+            own = TargetScaler().fit(targets, weight)
+            self.target_scaler_, self.n_outputs_ = own, targets.shape[1]
             if self._keeps_head():
                 self.target_scaler_ = inherited_scale(
-                    self.target_scaler_, self._source.target_scaler_, targets
+                    own, self._source.target_scaler_, targets
                 )
+            if in_batches:
+                is_own = self.target_scaler_.scale_ == own.scale_
+                self._require_spread(targets, weight, is_own)
         elif targets.shape[1] != self.n_outputs_:
             raise InvalidValueError(
                 f"y has {targets.shape[1]} targets; the model was trained on "
@@ -123,6 +135,21 @@ class NetRegressorMixin(MaskedRegressorMixin):
             )
         self.one_dimensional_ = self._one_dimensional_y
         return self.target_scaler_.transform(targets)
+
+    def _require_spread(
+        self, targets: np.ndarray, weight: np.ndarray | None, is_scaled: np.ndarray
+    ) -> None:
+        """Reject a first batch from which later ones could not be scaled."""
+        used = targets if weight is None else targets[weight > 0]
+        for column in np.flatnonzero(is_scaled):
+            values = np.unique(used[~np.isnan(used[:, column]), column])
+            if len(values) < 2:
+                came = f"only {values[0]:g}" if len(values) else "no value"
+                raise InvalidValueError(
+                    "The first call of partial_fit fixes the scale of the targets, "
+                    f"but its {len(targets)} row(s) have {came} in column {column} of "
+                    "y. Give it more rows, or call fit on a part of the data first."
+                )
 
     def _head_mismatch(self, source: Any, *, strict: bool) -> str | None:
         if not isinstance(source, NetRegressorMixin):
@@ -192,7 +219,7 @@ class NetClassifierMixin(ClassifierMixin):
         y : array-like of shape (n,)
         classes : array-like of shape (n_classes,), optional
             All labels that will ever come; needed in the first call if ``y`` lacks
-            any.
+            any, and the same in later ones.
         sample_weight : array-like of shape (n,), optional
 
         Returns
@@ -244,6 +271,8 @@ class NetClassifierMixin(ClassifierMixin):
                 self.classes_ = self._source.classes_
             self.n_outputs_ = len(self.classes_)
             _require_weighted_classes(labels, weight)
+        elif classes is not None:
+            self._require_same_classes(np.unique(classes))
         codes = np.searchsorted(self.classes_, labels)
         codes = np.minimum(codes, len(self.classes_) - 1)
         unknown = np.flatnonzero(self.classes_[codes] != labels)
@@ -255,6 +284,17 @@ class NetClassifierMixin(ClassifierMixin):
                 "labels as classes= in the first partial_fit, or call fit anew."
             )
         return codes[:, None].astype(np.float64)
+
+    def _require_same_classes(self, classes: np.ndarray) -> None:
+        given, known = set(classes.tolist()), set(self.classes_.tolist())
+        # a kept head has all classes of the pretrained model
+        kept = getattr(self, "pretrained", None) is not None and given < known
+        if given != known and not kept:
+            raise InvalidValueError(
+                f"classes={classes.tolist()} is not the same as in the first fit or "
+                f"partial_fit, which had {self.classes_.tolist()}. Leave classes out, "
+                "or train a new model."
+            )
 
     def _check_targets(self, y: Any) -> np.ndarray:
         return ensure_class_labels(y, estimator=self)

@@ -221,9 +221,14 @@ class MODNetRegressor(NetRegressorMixin, BaseMODNet):
         return (mean, std) if return_std else mean
 
     def _encode_targets(
-        self, targets: np.ndarray, weight: np.ndarray | None, *, reset: bool
+        self,
+        targets: np.ndarray,
+        weight: np.ndarray | None,
+        *,
+        reset: bool,
+        **known: Any,
     ) -> np.ndarray:
-        encoded = super()._encode_targets(targets, weight, reset=reset)
+        encoded = super()._encode_targets(targets, weight, reset=reset, **known)
         seen = targets if reset else np.concatenate([targets, self.target_range_])
         self.target_range_ = np.stack(
             [np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)]

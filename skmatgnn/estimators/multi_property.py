@@ -317,7 +317,12 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         return super()._check_targets(y)
 
     def _encode_targets(
-        self, targets: np.ndarray, weight: np.ndarray | None, *, reset: bool
+        self,
+        targets: np.ndarray,
+        weight: np.ndarray | None,
+        *,
+        reset: bool,
+        in_batches: bool = False,
     ) -> np.ndarray:
         names = self.__dict__.pop("_given_names")
         if reset:
@@ -327,15 +332,27 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
         else:
             self._require_known_names(names)
         self._choose_kinds(targets, reset=reset)
-        weights = property_weights(self.property_weights, targets)
-        encoded = super()._encode_targets(targets, weight, reset=reset)
-        self.property_weights_ = weights
+        new_loss = reset or not in_batches
+        weights = property_weights(self.property_weights, targets) if new_loss else None
+        encoded = super()._encode_targets(
+            targets, weight, reset=reset, in_batches=in_batches
+        )
+        if new_loss:
+            self.property_weights_ = weights
         classes = self._classes()
         if classes is None:
             return encoded
         self.target_scaler_.mean_[classes] = 0.0
         self.target_scaler_.scale_[classes] = 1.0
         return self.target_scaler_.transform(targets)
+
+    def _require_spread(
+        self, targets: np.ndarray, weight: np.ndarray | None, is_scaled: np.ndarray
+    ) -> None:
+        classes = self._classes()
+        if classes is not None:
+            is_scaled = is_scaled & ~classes
+        super()._require_spread(targets, weight, is_scaled)
 
     def _choose_kinds(self, targets: np.ndarray, *, reset: bool) -> None:
         names = self.property_names_.tolist()

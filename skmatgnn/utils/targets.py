@@ -23,19 +23,24 @@ LARGEST = 1e300  # whose differences and sums over a dataset are finite
 
 
 def ensure_regression_targets(
-    y: Any, *, estimator: Any = None, allow_unknown: bool = True
+    y: Any,
+    *,
+    estimator: Any = None,
+    allow_unknown: bool = True,
+    allow_empty_columns: bool = False,
 ) -> tuple[np.ndarray, bool]:
     """Convert regression targets to a float64 table in which NaN means unknown.
 
     Parameters
     ----------
     y : array-like of shape (n,) or (n, t)
-        Targets. NaN is allowed in a 2-D ``y`` as long as every column has a
-        known value.
+        Targets. NaN is allowed in a 2-D ``y``.
     estimator : object, optional
         Named in the messages.
     allow_unknown : bool, default=True
         Whether a 2-D ``y`` may have NaN.
+    allow_empty_columns : bool, default=False
+        Whether one known value is enough, not one in each column.
 
     Returns
     -------
@@ -46,8 +51,8 @@ def ensure_regression_targets(
     Raises
     ------
     InvalidValueError
-        If y is None, empty, not numeric, infinite, NaN in one dimension, or has a
-        column without any known value.
+        If y is None, empty, not numeric, infinite, NaN in one dimension, or no value
+        is known of it or of a column.
     """
     require_given(y, estimator)
     targets = _float_targets(y)
@@ -70,7 +75,7 @@ def ensure_regression_targets(
     if table.shape[1] == 0:
         raise InvalidValueError("y has 0 columns; at least one target is required.")
     empty = np.flatnonzero(np.isnan(table).all(axis=0) & (len(table) > 0))
-    if len(empty):
+    if len(empty) and not (allow_empty_columns and len(empty) < table.shape[1]):
         raise InvalidValueError(
             f"Input y contains NaN only in column {int(empty[0])}: no value is known. "
             "Drop that column."

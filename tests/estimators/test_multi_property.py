@@ -147,6 +147,32 @@ def test_property_weights__each_kind__has_a_mean_of_one_over_known_values(
     assert (model.property_weights_ * n_known).sum() == pytest.approx(n_known.sum())
 
 
+@pytest.mark.parametrize("given", ["balanced", [1.0, 2.0, 3.0]])
+def test_property_weights__later_batches__keep_those_of_the_loss(given, table, data):
+    model = make(property_weights=given).partial_fit(data.X, table)
+    expected = model.property_weights_
+    later = table.copy()
+    later.loc[4:, later.columns[0]] = np.nan
+    later[later.columns[2]] = np.nan
+    model.partial_fit(data.X, later)
+    assert np.array_equal(model.property_weights_, expected)
+    loss = model.net_.criterion_.target_weights.numpy()
+    assert loss == pytest.approx(expected)
+
+
+def test_property_weights__warm_start_without_a_property__weigh_the_others(table, data):
+    model = make(property_weights="balanced", warm_start=True).fit(data.X, table)
+    later = table.copy()
+    later[later.columns[2]] = np.nan
+    n_known = later.notna().sum().to_numpy()
+    model.fit(data.X, later)
+    total = (model.property_weights_ * n_known).sum()
+    assert total == pytest.approx(n_known.sum())
+    model.set_params(property_weights=[0, 0, 1])
+    with pytest.raises(InvalidValueError, match="no known value of a property that"):
+        model.fit(data.X, later)
+
+
 def test_property_weights__all_equal__are_none(table, data):
     plain = make().fit(data.X, table).predict(data.X)
     equal = make(property_weights=[2, 2, 2]).fit(data.X, table).predict(data.X)

@@ -238,3 +238,11 @@ def test_validation__of_classes__works_with_the_tools_of_scikit_learn(
     intervals = ConformalRegressor(make(), confidence_level=0.5, random_state=0)
     low, high = intervals.fit(data.X, table).predict_interval(data.X)
     assert (low < high).all()
+
+
+def test_partial_fit__first_batch_of_one_class__needs_no_scale_of_it(data, make):
+    frame = pd.DataFrame({"is_hard": data.labels == "hard"})
+    hard = np.flatnonzero(frame["is_hard"])[:3]
+    model = make(property_kinds=KINDS)
+    model.partial_fit([data.X[row] for row in hard], frame.iloc[hard])
+    assert model.target_scaler_.scale_.tolist() == [1.0]

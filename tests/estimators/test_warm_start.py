@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 
 from skmatgnn.errors import InvalidValueError
 
@@ -227,6 +228,63 @@ def test_partial_fit__other_kind_of_label__is_refused(classifier, data):
     classifier.partial_fit(data.X, np.arange(24) % 2)
     with pytest.raises((TypeError, ValueError), match="label 'hard' at index 0"):
         classifier.partial_fit(data.X[:2], ["hard", "hard"])
+
+
+def test_partial_fit__other_classes_than_before__are_refused(classifier, data):
+    classifier.partial_fit(data.X, data.labels, classes=["soft", "hard"])
+    classifier.partial_fit(data.X, data.labels, classes=["hard", "soft"])
+    for classes in (["hard", "soft", "new"], ["hard"], [0, 1]):
+        with pytest.raises(InvalidValueError, match=r"not the same.*'hard', 'soft'"):
+            classifier.partial_fit(data.X, data.labels, classes=classes)
+    classifier.fit(data.X, data.labels)
+    with pytest.raises(InvalidValueError, match="not the same as in the first fit"):
+        classifier.partial_fit(data.X, data.labels, classes=["hard", "soft", "new"])
+
+
+def test_partial_fit__kept_head_of_more_classes__takes_the_same_ones_again(data, small):
+    three = np.array(["hard", "new", "soft"])[np.arange(24) % 3]
+    source = small.model("CGCNNClassifier").fit(data.X, three)
+    model = small.model(
+        "CGCNNClassifier", pretrained=FrozenEstimator(source), head="keep"
+    )
+    for _ in range(2):
+        model.partial_fit(data.X, data.labels, classes=["hard", "soft"])
+    assert model.classes_.tolist() == ["hard", "new", "soft"]
+
+
+def test_partial_fit__later_batch_without_a_target__learns_the_others(regressor, data):
+    Y = np.column_stack([data.y, data.y**2])
+    regressor.set_params(norm="layer", lr=1e-2).partial_fit(data.X, Y)
+    before = regressor.predict(data.X)
+    Y[:, 0] = np.nan
+    regressor.partial_fit(data.X, Y)
+    after = regressor.predict(data.X)
+    assert np.isfinite(after).all()
+    assert not np.array_equal(after[:, 1], before[:, 1])
+    regressor.set_params(warm_start=True, early_stopping=True).fit(data.X, Y)
+    assert np.isfinite(regressor.predict(data.X)).all()
+    with pytest.raises(InvalidValueError, match="NaN only in column 0"):
+        regressor.partial_fit(data.X, np.full((24, 2), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("rows", "weight", "came"),
+    [([0], None, "1 row.*only"), ([0, 0], None, "only"), ([0, 1], [1, 0], "only")],
+)
+def test_partial_fit__first_batch_without_a_spread__is_refused(
+    rows, weight, came, regressor, data
+):
+    X = [data.X[row] for row in rows]
+    with pytest.raises(InvalidValueError, match=rf"{came}.*column 0.*more rows"):
+        regressor.partial_fit(X, data.y[rows], weight)
+    regressor.partial_fit(data.X, data.y).partial_fit(X, data.y[rows], weight)
+
+
+def test_partial_fit__kept_head__has_the_scale_for_a_first_batch_of_one(data, small):
+    source = small.model().fit(data.X, data.y)
+    model = small.model(pretrained=FrozenEstimator(source))
+    model.partial_fit(data.X[:1], data.y[:1])
+    assert np.array_equal(model.target_scaler_.scale_, source.target_scaler_.scale_)
 
 
 def test_refit__without_warm_start__equals_a_fresh_fit(estimator, data):
