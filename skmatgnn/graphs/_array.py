@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
-from skmatgnn.utils.packed_file import read_arrays, release_pages, write_arrays
+from skmatgnn.graphs._bonds import count_bonds
+from skmatgnn.utils.packed_file import read_arrays, write_arrays
 from skmatgnn.utils.ragged import ensure_row_index, ragged_indices, row_pointers
 from skmatgnn.utils.validation import describe
 
 __all__ = ["GraphArray", "GraphSettings"]
-
-ATOMS_AT_ONCE = 2**15  # whose bonds are in memory at once, of an array on disk
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,11 @@ class GraphSettings:
 class GraphArray(Sequence):
     """Many crystal graphs in seven flat arrays.
 
-    Edges are sorted by receiving atom and, within it, by length. Every edge's reverse
-    is there too. The line graph is implied: the edge ``j -> i`` receives from the
-    consecutive edges that end in ``j`` and are no longer than the three-body cutoff,
-    which are the first ``bond_count[j]`` of them.
+    Edges are sorted by receiving atom and, within it, by length, before vectors are
+    rounded. Every edge's reverse is there too. The line graph is implied: the edge
+    ``j -> i`` receives from the consecutive edges that end in ``j`` and are no longer
+    than the three-body cutoff, which are the first ``bond_count[j]`` of them. Lengths
+    that only rounding tells apart are all within the cutoff, or none of them is.
 
     Parameters
     ----------
@@ -187,15 +187,7 @@ class GraphArray(Sequence):
         if cutoff is None:
             count = np.diff(self.edge_ptr).astype(np.int32)
             return replace(self, bond_count=count, settings=settings)
-        count = np.empty(len(self.edge_ptr) - 1, dtype=np.int32)
-        for start in range(0, len(count), ATOMS_AT_ONCE):
-            ptr = self.edge_ptr[start : start + ATOMS_AT_ONCE + 1]
-            vector = self.displacement[ptr[0] : ptr[-1]].astype(np.float64)
-            length = np.linalg.norm(vector, axis=1)
-            short = length <= cutoff * (1 + 1e-6)  # what float32 vectors round by
-            total = row_pointers(short)
-            count[start : start + len(ptr) - 1] = np.diff(total[ptr - ptr[0]])
-            release_pages(self.displacement)
+        count = count_bonds(self.node_ptr, self.edge_ptr, self.displacement, cutoff)
         return replace(self, bond_count=count, settings=settings)
 
     def _arrays(self) -> dict[str, np.ndarray]:

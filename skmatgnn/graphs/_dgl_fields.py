@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.graphs._bonds import ROUNDING
 from skmatgnn.utils.elements import (
     ELEMENT_SYMBOLS,
     N_ELEMENTS,
@@ -26,7 +27,6 @@ NUMBER_FIELDS = ("Z", "atomic_number", "atomic_numbers")
 VECTOR_FIELDS = ("r", "bond_vec")  # of ALIGNN, of MatGL
 LENGTH_FIELDS = ("d", "bond_dist")
 SAME_VECTOR = 1e-3  # Angstrom
-SAME_LENGTH = 1e-6  # relative: what float32 rounds by
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,8 @@ def pack_samples(
 ) -> GraphArray:
     """Sort edges by receiver and length, and find the opposite of each.
 
+    Opposite vectors that differ a little, as by rounding, are replaced by their mean.
+
     Parameters
     ----------
     samples : list of Sample
@@ -215,7 +217,7 @@ def pack_samples(
     sender = np.concatenate([s.sender for s in samples]) + node_ptr[owner]
     receiver = np.concatenate([s.receiver for s in samples]) + node_ptr[owner]
     vector = np.concatenate([s.vector for s in samples])
-    order = _order(receiver, np.linalg.norm(vector.astype(np.float64), axis=1))
+    order = _order(receiver, vector)
     sender, receiver, vector = sender[order], receiver[order], vector[order]
     edge_ptr = row_pointers(np.bincount(receiver, minlength=node_ptr[-1]))
     directed = all(s.directed for s in samples)
@@ -227,6 +229,13 @@ def pack_samples(
             "opposite, from destination to source with the vector -r, once for each "
             "time. Add it: crystal graphs have every bond in both directions."
         )
+    if directed:
+        vector = (vector - vector[reverse]) / 2  # or only one may be within a cutoff
+        order = _order(receiver, vector)
+        sender, vector = sender[order], vector[order]
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        reverse = place[reverse[order]]
     return GraphArray(
         node_ptr=node_ptr,
         atomic_numbers=np.concatenate([s.numbers for s in samples]),
@@ -239,10 +248,11 @@ def pack_samples(
     )
 
 
-def _order(receiver: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Sort, but leave alone what was sorted before lengths were rounded."""
+def _order(receiver: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Sort by length, but leave alone what was sorted before lengths were rounded."""
+    length = np.linalg.norm(vector.astype(np.float64), axis=1)
     same_row = np.diff(receiver) == 0
-    falls = length[1:] < length[:-1] * (1 - SAME_LENGTH)
+    falls = length[1:] < length[:-1] * (1 - ROUNDING)
     if (np.diff(receiver) >= 0).all() and not (same_row & falls).any():
         return np.arange(len(receiver))
     return order_in_rows(receiver, length)

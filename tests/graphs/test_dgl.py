@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
 
 from skmatgnn.datasets import make_crystals
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
@@ -122,6 +123,21 @@ def test_from_dgl__edges_twice__are_paired_one_to_one(packed):
     found = GraphArray.from_dgl([shuffled(graph)])
     assert found.n_edges.tolist() == [2 * int(packed.n_edges[2])]
     assert_sound(found)
+
+
+def test_from_dgl__opposites_a_little_different__are_within_a_cutoff_together():
+    cube = Structure(Lattice.cubic(3.5), ["Po"], [[0, 0, 0]])
+    packed = StructureToGraph(max_neighbors=6).transform([cube])
+    noise = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        graph = StandIn(packed[0])
+        graph.edata["r"] += 4e-4 * (torch.rand((6, 3), generator=noise) - 0.5)
+        found = GraphArray.from_dgl([graph], three_body_cutoff=3.5)
+        assert_sound(found)
+        bonds = range(found.bond_count[0])
+        assert sorted(found.reverse[bonds]) == list(bonds)
+        opposite = -found.displacement[found.reverse]
+        np.testing.assert_array_equal(found.displacement, opposite)
 
 
 def test_from_dgl__settings__are_those_that_were_said(graphs):

@@ -19,7 +19,7 @@ from skmatgnn.graphs import (
     place_graphs,
     resident_budget,
 )
-from skmatgnn.graphs import _array as array_module
+from skmatgnn.graphs import _bonds as bonds_module
 from skmatgnn.graphs import _upload as upload_module
 
 BUDGET = "SKMATGNN_RESIDENT_MB"
@@ -191,7 +191,7 @@ def test_three_body_cutoff__array_on_disk__is_applied_piece_by_piece(
 ):
     expected = graphs.with_three_body_cutoff(3.0)
     assert 0 < expected.bond_count.sum() < graphs.bond_count.sum()
-    monkeypatch.setattr(array_module, "ATOMS_AT_ONCE", 7)
+    monkeypatch.setattr(bonds_module, "ATOMS_AT_ONCE", 7)
     found = mapped.with_three_body_cutoff(3.0)
     np.testing.assert_array_equal(found.bond_count, expected.bond_count)
     assert found.bond_count.dtype == np.int32
