@@ -281,6 +281,11 @@ def _positions(
                 f"{source} has no target column {column!r}. Its target columns are "
                 f"{names[:30]}, at positions 0 to {len(names) - 1}."
             )
+    if len(set(positions)) != len(positions):
+        raise InvalidValueError(
+            "target_columns must name each column once; got the same column by name "
+            f"and by position in {columns}."
+        )
     return positions
 
 

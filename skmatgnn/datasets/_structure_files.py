@@ -358,10 +358,7 @@ def _structure_of_sites(content: dict[str, Any]) -> Structure:
 
     try:
         matrix = content["lattice"]["matrix"]
-        species = [
-            {str(kind["element"]): float(kind["occu"]) for kind in site["species"]}
-            for site in content["sites"]
-        ]
+        species = [_occupancies(site["species"]) for site in content["sites"]]
         coords = [site["abc"] for site in content["sites"]]
         periodic = content["lattice"].get("pbc", [True] * 3)
     except (KeyError, TypeError, ValueError) as error:
@@ -372,6 +369,15 @@ def _structure_of_sites(content: dict[str, Any]) -> Structure:
     _ensure_three_bools(periodic)
     cell = Lattice(_ensure_cell(matrix, "lattice.matrix"), pbc=tuple(periodic))
     return _checked(Structure(cell, species, places))
+
+
+def _occupancies(kinds: list[dict[str, Any]]) -> dict[str, float]:
+    # A site may hold one element more than once: Fe2+ and Fe3+.
+    amounts: dict[str, float] = {}
+    for kind in kinds:
+        symbol = str(kind["element"])
+        amounts[symbol] = amounts.get(symbol, 0.0) + float(kind["occu"])
+    return amounts
 
 
 def _ensure_three_bools(value: Any) -> None:

@@ -302,6 +302,7 @@ def test_id_prop__csv_and_json__csv_is_used(folder):
         (-1, InvalidValueError, "no target column -1"),
         ([], InvalidValueError, "at least one"),
         ([0, 0], InvalidValueError, "none twice"),
+        ([0, "target"], InvalidValueError, "by name and by position"),
         (1.5, InvalidTypeError, "target_columns must be"),
         ([True], InvalidTypeError, "names or positions"),
     ],

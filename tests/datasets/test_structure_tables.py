@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Lattice, Species, Structure
 
 from skmatgnn.datasets import make_crystals, read_structures
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
@@ -203,3 +203,11 @@ def test_structures__pymatgen_json_of_a_slab__keep_its_boundaries(tmp_path):
     path.write_text(json.dumps([{"structure": content}]))
     with pytest.raises(InvalidValueError, match=r"pbc must be three of true and false"):
         read_structures(path)
+
+
+def test_structures__two_charges_of_one_element_on_a_site__are_added_up(tmp_path):
+    iron = {Species("Fe", 2): 0.5, Species("Fe", 3): 0.5}
+    oxide = Structure(Lattice.cubic(4), [iron, "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    path = write(tmp_path / "t.json", [{"structure": oxide.as_dict()}])
+    found = read_structures(path)
+    assert found.data[0].formula == "Fe1 O1"
