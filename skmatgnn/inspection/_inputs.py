@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils import check_array
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.utils.targets import ensure_numbers
 from skmatgnn.utils.validation import describe, require_consistent_length
 
 if TYPE_CHECKING:
@@ -53,13 +53,7 @@ def ensure_baseline(
 def ensure_column(values: Any, name: str) -> FloatArray:
     """Convert one number per sample; NaN is left for the caller."""
     try:
-        array = check_array(
-            values,
-            dtype=np.float64,
-            ensure_2d=False,
-            ensure_all_finite="allow-nan",
-            input_name=name,
-        )
+        array = ensure_numbers(values, name)
     except TypeError as error:
         raise InvalidTypeError(
             f"{name} must be numbers; got {describe(values)}."

@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 from skmatgnn._typing import ArrayLike, FloatArray
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.utils._sklearn import check_sample_weight
+from skmatgnn.utils.targets import ensure_numbers
 from skmatgnn.utils.validation import describe, require_consistent_length
 
 MULTIOUTPUTS = ("raw_values", "uniform_average")
@@ -46,13 +47,7 @@ class Targets:
 
 def ensure_table(values: ArrayLike, name: str) -> FloatArray:
     """Convert to float64 of shape (n, t); NaN is allowed, infinity is not."""
-    table = check_array(
-        values,
-        dtype=np.float64,
-        ensure_2d=False,
-        ensure_all_finite="allow-nan",
-        input_name=name,
-    )
+    table = ensure_numbers(values, name)
     if table.ndim == 1:
         return table.reshape(-1, 1)
     if table.ndim != 2 or table.shape[1] == 0:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skmatgnn.errors import InvalidTypeError, InvalidValueError
@@ -14,6 +14,7 @@ from skmatgnn.utils.validation import describe, is_missing, to_object_array
 
 __all__ = [
     "ensure_class_labels",
+    "ensure_numbers",
     "ensure_regression_targets",
     "require_computable",
     "require_given",
@@ -81,6 +82,43 @@ def ensure_regression_targets(
             "Drop that column."
         )
     return table, one_dimensional
+
+
+def ensure_numbers(values: Any, name: str) -> np.ndarray:
+    """Convert numbers to float64; NaN is left, infinity and text are errors.
+
+    Parameters
+    ----------
+    values : array-like
+        Masked entries of a masked array become NaN.
+    name : str
+        The argument, for the message.
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    InvalidValueError
+        If a value is infinite or no number, with the place of the first, or if the
+        shape is none of numbers in one or two dimensions.
+    """
+    values = _without_mask(values)
+    try:
+        return check_array(
+            values,
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_all_finite="allow-nan",
+            input_name=name,
+        )
+    except ValueError as error:
+        reason = str(error).strip().rstrip(".")
+        place = _place_of_no_number(values, finite=True)
+        if place:
+            reason = f"{name} must be finite numbers, or NaN for unknown: {reason}"
+        raise InvalidValueError(f"{reason}{place}.") from error
 
 
 def ensure_class_labels(y: Any, *, estimator: Any = None) -> np.ndarray:
@@ -176,7 +214,15 @@ def require_given(y: Any, estimator: Any) -> None:
         )
 
 
+def _without_mask(values: Any) -> Any:
+    """Make unknown, NaN, what a masked array hides; NumPy would take it for known."""
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
+        return np.ma.filled(values.astype(np.float64), np.nan)
+    return values
+
+
 def _float_targets(y: Any) -> np.ndarray:
+    y = _without_mask(y)
     if hasattr(y, "to_numpy"):
         y = y.to_numpy()
     if isinstance(y, Iterator | Mapping | set):
@@ -212,28 +258,29 @@ def _float_targets(y: Any) -> np.ndarray:
         ) from error
 
 
-def _place_of_no_number(y: Any) -> str:
+def _place_of_no_number(y: Any, *, finite: bool = False) -> str:
     """Say where the first is that float does not take, and how many there are."""
     try:
         cells = np.asarray(y, dtype=object)
     except ValueError:  # rows of different lengths
         return ""
-    bad = np.array([not _is_number(cell) for cell in cells.flat], dtype=bool)
+    bad = np.array([not _is_number(cell, finite) for cell in cells.flat], dtype=bool)
     places = np.argwhere(bad.reshape(cells.shape))
     if cells.ndim == 0 or len(places) == 0:
         return ""
     place = ", column ".join(str(int(i)) for i in places[0])
-    return f" at index {place} ({len(places)} of {cells.size} values are no numbers)"
+    kind = "finite numbers" if finite else "numbers"
+    return f" at index {place} ({len(places)} of {cells.size} values are no {kind})"
 
 
-def _is_number(cell: Any) -> bool:
+def _is_number(cell: Any, finite: bool) -> bool:
     if is_missing(cell):
         return True
     try:
-        float(cell)
+        number = float(cell)
     except (TypeError, ValueError):
         return False
-    return True
+    return not (finite and np.isinf(number))
 
 
 def _require_no_inf(targets: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.metrics import (
     masked_mean_absolute_error,
     masked_r2_score,
@@ -154,3 +155,20 @@ def test_masked_metric__read_only_inputs__are_not_written():
     y_true, y_pred = np.array([1.0, np.nan, 3.0]), np.array([1.0, np.nan, 4.0])
     y_true.flags.writeable = y_pred.flags.writeable = False
     assert masked_mean_absolute_error(y_true, y_pred) == 0.5
+
+
+def test_masked_metric__of_masked_array__leaves_out_what_is_masked():
+    hidden = np.ma.array([1, 2, 9], mask=[False, False, True])
+    assert masked_mean_absolute_error(hidden, [1.0, 2.5, 0.0]) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("y_true", "match"),
+    [
+        (["1", "a"], r"y_true must be finite.*'a' at index 1 \(1 of 2"),
+        ([[1, 2], [3, np.inf]], r"y_true.*infinity.* at index 1, column 1 \(1 of 4"),
+    ],
+)
+def test_masked_metric__no_number__is_named_by_its_place(y_true, match):
+    with pytest.raises(InvalidValueError, match=match):
+        masked_mean_absolute_error(y_true, np.zeros(np.shape(y_true)))

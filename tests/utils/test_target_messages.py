@@ -40,3 +40,9 @@ def test_frame__several_columns__remedy_names_one_of_them():
     frame = pd.DataFrame({"formula": ["NaCl"], "gap": [5.0]})
     with pytest.raises(InvalidValueError, match=r"for example frame\['formula'\]"):
         ensure_object_array(frame, what="formulas", single=())
+
+
+def test_targets__masked_array__are_unknown_where_masked():
+    hidden = np.ma.array([[1, 5], [2, 7]], mask=[[False, True], [False, False]])
+    targets, _ = ensure_regression_targets(hidden)
+    np.testing.assert_array_equal(targets, [[1.0, np.nan], [2.0, 7.0]])
