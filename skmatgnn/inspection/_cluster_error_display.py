@@ -298,7 +298,8 @@ class ClusterErrorDisplay:
                 purpose="a plot of clusters",
             )
         clusters = _clusters_of(cv, fold_of, X, groups)
-        means = [float(np.mean(np.asarray(y)[train])) for train, _ in splits]
+        truth = ensure_column(y, "y")
+        means = [float(np.nanmean(truth[train])) for train, _ in splits]
         control = np.append(means, np.nan)[fold_of]
         if isinstance(options.get("group_names"), str):
             options["group_names"] = _medoids(options["group_names"], X, clusters)

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.model_selection import cross_validate
 
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.inspection._inputs import ensure_column
 from skmatgnn.utils._sklearn import safe_indexing
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def predict_out_of_fold(
     Raises
     ------
     InvalidValueError
-        If a sample is in more than one test set.
+        If a sample is in more than one test set, or y has several columns.
     """
+    n_samples = len(ensure_column(y, "y"))
     result = cross_validate(
         estimator,
         X,
@@ -58,7 +60,7 @@ def predict_out_of_fold(
         return_indices=True,
     )
     folds = result["indices"]["test"]
-    y_pred, fold_of = np.full(np.size(y), np.nan), np.full(np.size(y), -1)
+    y_pred, fold_of = np.full(n_samples, np.nan), np.full(n_samples, -1)
     for number, (fitted, rows) in enumerate(
         zip(result["estimator"], folds, strict=True)
     ):

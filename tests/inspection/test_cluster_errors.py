@@ -3,18 +3,29 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import mean_absolute_error
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, ShuffleSplit
 
 from skmatgnn import make_rf_magpie
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.inspection import ClusterErrorDisplay, cluster_representatives
 from skmatgnn.inspection._text import pretty, three_digits
 from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection import LeaveOneClusterOut, bootstrap_score
 
 LABELS = np.array(["b"] * 20 + ["a"] * 40 + ["c"] * 5 + ["lone"])
+
+
+class MeanOfKnown(RegressorMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.mean_ = np.nanmean(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.mean_)
 
 
 @pytest.fixture
@@ -398,3 +409,21 @@ def test_from_cross_validation__repeated_tests_or_a_wrong_name__are_refused():
         ClusterErrorDisplay.from_cross_validation(
             LinearRegression(), X, y, cv=2, group_names="medoids"
         )
+
+
+def test_from_cross_validation__unknown_targets__control_is_the_mean_of_the_known():
+    X, y = np.arange(12.0)[:, None], np.arange(12.0)
+    y[[0, 5]] = np.nan
+    groups = np.repeat(["a", "b", "c"], 4)
+    display = ClusterErrorDisplay.from_cross_validation(
+        MeanOfKnown(), X, y, cv=GroupKFold(3), groups=groups
+    )
+    # the model is the control
+    np.testing.assert_allclose(display.control_errors_, display.errors_[0])
+    assert display.sizes_.sum() == 10
+
+
+def test_from_cross_validation__two_targets__are_refused_before_any_fit():
+    X, Y = np.zeros((6, 1)), np.zeros((6, 2))
+    with pytest.raises(InvalidValueError, match=r"shape \(6, 2\).*y=Y\[:, 0\]"):
+        ClusterErrorDisplay.from_cross_validation(MeanOfKnown(), X, Y, cv=3)
