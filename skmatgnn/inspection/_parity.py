@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
-from skmatgnn.errors import InvalidValueError
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.inspection._axes import given_or_new_axes
 from skmatgnn.inspection._inputs import (
     ensure_baseline,
@@ -21,7 +21,12 @@ from skmatgnn.metrics import (
     masked_r2_score,
     scaled_mean_absolute_error,
 )
-from skmatgnn.utils.validation import require_consistent_length, require_option
+from skmatgnn.utils.validation import (
+    describe,
+    ensure_object_array,
+    require_consistent_length,
+    require_option,
+)
 from skmatgnn.utils.warning_filters import without_warnings
 
 if TYPE_CHECKING:
@@ -375,7 +380,7 @@ class ParityDisplay:
         truth = ensure_column(self.y_true, "y_true")
         predicted = ensure_column(self.y_pred, "y_pred")
         std = None if self.y_std is None else ensure_column(self.y_std, "y_std")
-        groups = None if self.groups is None else np.asarray(self.groups).astype(str)
+        groups = None if self.groups is None else _ensure_names(self.groups)
         require_consistent_length(
             y_true=truth, y_pred=predicted, y_std=std, groups=groups
         )
@@ -424,6 +429,15 @@ class ParityDisplay:
         if n_groups > _MAX_LEGEND:
             lines.append(f"{n_groups} groups")
         return "\n".join(lines)
+
+
+def _ensure_names(groups: Any) -> np.ndarray:
+    if isinstance(groups, str) or np.ndim(groups) == 0:
+        raise InvalidTypeError(
+            f"groups must have one label for each sample; got {describe(groups)}."
+        )
+    labels = ensure_object_array(groups, what="group labels", single=())
+    return np.array([str(label) for label in labels])
 
 
 def _fixed(value: float) -> str:

@@ -9,7 +9,13 @@ from matplotlib.collections import PathCollection
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from skmatgnn.inspection._axes import distinct_colors
-from skmatgnn.inspection._text import lower_first, natural_key, shorten, with_unit
+from skmatgnn.inspection._text import (
+    lower_first,
+    natural_key,
+    pretty,
+    shorten,
+    with_unit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 
 _MARGIN = 0.04
 _ROOM_FOR_BARS = 0.2
+_GROUP = "group"
 
 
 def draw_points(
@@ -54,7 +61,7 @@ def draw_points(
     points: list[PathCollection] = []
     bars: list[Any] = []
     for rows, name, color in _groups(groups, n_points):
-        own = {"color": color, "label": name, **style}
+        own = {"color": color, "label": name, "gid": _GROUP, **style}
         if "c" in own:
             own.pop("color")
         points.append(ax.scatter(truth[rows], predicted[rows], **own))
@@ -196,7 +203,11 @@ def write(ax: Axes, text: str, *, upper_left: bool) -> Text:
 
 def draw_legend(ax: Axes, *, upper_left: bool) -> Legend:
     """Name the groups in one of the corners off the diagonal, with opaque markers."""
+    # Named by hand, since matplotlib leaves out labels that begin with "_".
+    handles = [artist for artist in ax.collections if artist.get_gid() == _GROUP]
     legend = ax.legend(
+        handles=handles,
+        labels=[str(handle.get_label()) for handle in handles],
         loc="upper left" if upper_left else "lower right",
         fontsize="x-small",
         handletextpad=0.2,
@@ -219,7 +230,7 @@ def _groups(
         return [(np.arange(n_points), None, "tab:blue")]
     names = sorted(np.unique(groups), key=natural_key)
     return [
-        (np.flatnonzero(groups == name), shorten(name), color)
+        (np.flatnonzero(groups == name), pretty(shorten(name)), color)
         for name, color in zip(names, distinct_colors(len(names)), strict=True)
     ]
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import KFold, ShuffleSplit, cross_val_predict
 
+from skmatgnn.errors import InvalidTypeError
 from skmatgnn.inspection import EmbeddingMapDisplay, ParityDisplay
 from skmatgnn.metrics import scaled_mean_absolute_error
 from skmatgnn.model_selection import LeaveOneClusterOut
@@ -432,3 +433,24 @@ def test_saved_picture__of_many_groups__has_ink_in_the_axes(pairs, tmp_path):
     picture = plt.imread(tmp_path / "parity.png")[..., :3]
     saturated = np.ptp(picture, axis=-1) > 0.2
     assert 0.003 < saturated.mean() < 0.3
+
+
+def test_groups__names_that_matplotlib_reads_otherwise__are_in_the_legend(pairs):
+    names = ["_hidden", "$open{", "plain"]
+    groups = np.resize(names, len(pairs[0]))
+    display = ParityDisplay.from_predictions(*pairs, groups=groups)
+    display.figure_.canvas.draw()
+    shown = [text.get_text().replace("\\", "") for text in display.legend_.get_texts()]
+    assert sorted(shown) == sorted(names)
+
+
+def test_groups__a_bare_label__is_named(pairs):
+    with pytest.raises(InvalidTypeError, match=r"groups must have one label.*'a'"):
+        ParityDisplay.from_predictions(*pairs, groups="a")
+
+
+def test_pairs__masked_array__are_left_out_where_masked():
+    hidden = np.ma.array([1.0, 2.0, 9.0], mask=[False, False, True])
+    display = ParityDisplay.from_predictions(hidden, [1.0, 2.5, 0.0])
+    assert display.n_shown_ == 2
+    assert display.mae_ == 0.25
