@@ -378,7 +378,7 @@ class UncertaintyCalibrationDisplay:
                     f"column for each of {len(truth)} samples; got shape {ends.shape}. "
                     "Draw several properties one by one: low[:, :, 0]."
                 )
-        shown = np.isfinite(truth) & ~np.isnan(low + high).any(axis=0)
+        shown = np.isfinite(truth) & ~(np.isnan(low) | np.isnan(high)).any(axis=0)
         if not shown.any():
             raise InvalidValueError(
                 f"None of the {len(truth)} samples is without NaN; nothing is left to "

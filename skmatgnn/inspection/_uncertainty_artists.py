@@ -83,7 +83,9 @@ def label(ax: Axes, kind: str, units: str | None, title: str | None) -> None:
         ax.set(ylim=(0, 1), xlabel="Expected coverage", ylabel="Observed coverage")
         ax.set_aspect("equal", adjustable="box")
     else:
-        widest = max(np.max(line.get_ydata()) for line in _models(ax))
+        widths = np.concatenate([line.get_ydata() for line in _models(ax)])
+        # an interval without an end has no place on the axis
+        widest = np.max(widths, where=np.isfinite(widths), initial=0.0)
         ax.set_ylim(0, 1.05 * widest if widest > 0 else 1.0)
         ax.set_xlabel("Observed coverage")
         if units or not ax.get_ylabel():  # of a model that was drawn before

@@ -212,3 +212,18 @@ def test_from_intervals__what_does_not_fit__is_refused(changes, match):
 def test_from_predictions__negative_std__is_refused(errors):
     with pytest.raises(InvalidValueError, match=r"must not be negative; got -1\.0"):
         draw(errors, -1.0)
+
+
+@pytest.mark.parametrize("kind", ["coverage", "width"])
+def test_intervals__without_an_end__hold_their_samples(kind):
+    inf = np.inf
+    display = UncertaintyCalibrationDisplay.from_intervals(
+        [0.0, 1.0, 5.0],
+        [[-1.0, 0.0, 0.0], [-inf, -inf, 0.0]],
+        [[1.0, 2.0, 2.0], [inf, inf, 2.0]],
+        levels=[0.5, 0.99],
+        kind=kind,
+    )
+    assert display.n_shown_ == 3
+    np.testing.assert_allclose(display.coverage_, 2 / 3)
+    assert display.width_.tolist() == [2.0, inf]
