@@ -14,7 +14,7 @@ from skmatgnn.inspection._transfer_frames import (
     require_frame,
     spread_of,
 )
-from skmatgnn.utils.validation import require_option
+from skmatgnn.utils.validation import require_fraction, require_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,6 +206,7 @@ class FineTuningCurveDisplay:
             ("y_scale", y_scale, _SCALES),
         ):
             require_option(name, value, allowed)
+        require_fraction("confidence_level", self.confidence_level)
         frame = require_frame(self.frame, self.metric)
         targets = list(dict.fromkeys(frame["target"]))
         target = targets[0] if self.target is None and len(targets) == 1 else None

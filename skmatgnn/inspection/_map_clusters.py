@@ -126,7 +126,7 @@ def _named(
     representatives: Any, labels: list[Any]
 ) -> list[tuple[int, Any, str, int | None]]:
     """Place, label, text and, if known, row of each cluster that is named."""
-    if representatives is None:
+    if representatives is None or not labels:  # all is noise
         return []
     found: dict[Any, tuple[str, int | None]]
     if isinstance(representatives, ClusterRepresentatives):

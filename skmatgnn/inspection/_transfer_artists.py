@@ -77,8 +77,8 @@ def write_ratios(ax: Axes, display: Any) -> list[Text]:
 def label_matrix(ax: Axes, ratios: pd.DataFrame, title: str) -> None:
     """Name rows and columns; set what is no pair apart."""
     rows, columns = list(ratios.index), list(ratios.columns)
-    ax.set_yticks(range(len(rows)), [pretty(shorten(name, 24)) for name in rows])
-    ax.set_xticks(range(len(columns)), [pretty(shorten(name)) for name in columns])
+    ax.set_yticks(range(len(rows)), [pretty(shorten(str(name), 24)) for name in rows])
+    ax.set_xticks(range(len(columns)), [pretty(shorten(str(name))) for name in columns])
     ax.tick_params(length=0)
     ax.set(xlabel="Target", ylabel="Pre-trained on")
     ax.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)

@@ -15,7 +15,7 @@ from skmatgnn.inspection._transfer_frames import (
     require_frame,
     spread_of,
 )
-from skmatgnn.utils.validation import require_option
+from skmatgnn.utils.validation import require_fraction, require_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,6 +178,7 @@ class TransferMatrixDisplay:
 
         require_option("metric", self.metric, METRICS)
         require_option("spread", self.spread, SPREADS)
+        require_fraction("confidence_level", self.confidence_level)
         frame = require_frame(self.frame, self.metric)
         sizes = sorted(frame["size"].unique().tolist())
         size = sizes[-1] if self.size is None else self.size
@@ -223,8 +224,15 @@ class TransferMatrixDisplay:
         for (source, target), rows in tuned.groupby([names, "target"]):
             values = rows.set_index(["target", "trial"])[self.metric]
             ratios = (values / scratch).dropna()
+            if len(ratios) == 0:
+                continue
             found = spread_of(ratios, self.spread, self.confidence_level)
             for table, value in zip(
                 (self.ratios_, self.low_, self.high_), found, strict=True
             ):
                 table.loc[source, target] = value
+        if self.ratios_.isna().all(axis=None):
+            raise InvalidValueError(
+                f"frame has no trial with a known {self.metric} of both a 'scratch' "
+                "and a fine-tuned model; nothing can be compared."
+            )

@@ -86,7 +86,8 @@ def _draw_violins(
 ) -> dict[str, list[Any]]:
     trimmed = []
     for column in values:
-        low, high = np.percentile(column, _VIOLIN)
+        # Ends that are values: of few, those between would leave nothing.
+        low, high = np.percentile(column, _VIOLIN, method="nearest")
         trimmed.append(column[(column >= low) & (column <= high)])
     drawn: dict[str, Any] = ax.violinplot(
         trimmed, positions=places, widths=0.85, showextrema=False, showmedians=False

@@ -248,3 +248,9 @@ def test_bad_points_and_groups__are_errors(points):
         EmbeddingMapDisplay.from_cluster_groups(LABELS, FORMULAS)
     with pytest.raises(NotFittedError):
         EmbeddingMapDisplay.from_cluster_groups(ClusterGroups())
+
+
+def test_map__all_noise__is_drawn_without_medoids(points):
+    display = EmbeddingMapDisplay.from_points(points, [-1] * 14, formulas=FORMULAS)
+    assert list(display.scatters_) == [-1]
+    assert display.texts_ == []

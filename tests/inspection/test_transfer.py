@@ -8,6 +8,7 @@ from scipy import stats
 
 from skmatgnn import CGCNNRegressor
 from skmatgnn.datasets import make_crystals
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.inspection import FineTuningCurveDisplay, TransferMatrixDisplay
 from skmatgnn.model_selection import transfer_matrix
 
@@ -192,3 +193,29 @@ def test_bad_input__of_any_kind__says_what_is_wrong(frame):
     ):
         with pytest.raises((ValueError, TypeError), match=match):
             draw.from_frame(given, **options)
+
+
+@pytest.mark.parametrize("display", [FineTuningCurveDisplay, TransferMatrixDisplay])
+def test_confidence_level__in_per_cent__is_refused(frame, display):
+    gap = frame[frame.target == "gap"]
+    with pytest.raises(InvalidValueError, match="confidence_level must be between"):
+        display.from_frame(gap, confidence_level=95)
+
+
+def test_matrix__other_trials_from_scratch__nothing_can_be_compared(frame):
+    other = frame.assign(trial=frame.trial + 9 * (frame.design == "scratch"))
+    with pytest.raises(InvalidValueError, match="no trial with a known mae of both"):
+        TransferMatrixDisplay.from_frame(other)
+    some = pd.concat([frame[frame.target == "gap"], other[other.target != "gap"]])
+    ratios = TransferMatrixDisplay.from_frame(some).ratios_
+    assert ratios["phonon"].isna().all()
+    assert ratios["gap"].notna().any()
+
+
+def test_matrix__names_that_are_numbers__are_written(frame):
+    names = {"gap": 1, "phonon": 2, "energy": 3}
+    numbered = frame.assign(
+        target=frame.target.map(names), source=frame.source.map(names)
+    )
+    display = TransferMatrixDisplay.from_frame(numbered)
+    assert display.ax_.get_xticklabels()[0].get_text() in {"1", "2"}

@@ -178,3 +178,10 @@ def test_electrodes__of_the_battery_explorer__have_the_known_counts():
 def test_bad_input__of_any_kind__says_what_is_wrong(arguments, match):
     with pytest.raises((ValueError, TypeError), match=match):
         WorkingIonDisplay.from_labels(**{"labels": ["Li", "Na"], **arguments})
+
+
+def test_target__as_violins__of_few_values_keeps_them():
+    display = WorkingIonDisplay.from_labels(["Li"] * 3, [1.0, 2.0, 4.0], kind="violin")
+    (body,) = display.distributions_["bodies"]
+    ends = body.get_paths()[0].vertices[:, 1]
+    assert (ends.min(), ends.max()) == (1.0, 4.0)
