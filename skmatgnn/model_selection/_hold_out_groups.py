@@ -29,7 +29,7 @@ class HoldOutGroups(LeaveOneGroupOut):
     Parameters
     ----------
     held_out : sequence of labels
-        Groups to test on.
+        Groups to test on. All others are trained on, -1 too.
 
     See Also
     --------
@@ -84,7 +84,9 @@ class HoldOutGroups(LeaveOneGroupOut):
                 f"{describe(self.held_out)}."
             )
         labels = ensure_labels(groups)
-        in_test = np.isin(labels, list(self.held_out))
+        as_text = labels.dtype.kind == "U"  # also where some are numbers
+        held_out = [str(g) if as_text else g for g in self.held_out]
+        in_test = np.isin(labels, held_out)
         if in_test.all() or not in_test.any():
             what = "to train on" if in_test.all() else "to test on"
             found, counts = np.unique(labels, return_counts=True)

@@ -18,6 +18,7 @@ from skmatgnn.model_selection._cluster_groups import (
 )
 from skmatgnn.utils.validation import (
     describe,
+    is_missing,
     require_consistent_length,
     require_option,
 )
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _SMALL = ("train", "merge")
 _TRAIN_ONLY = -2
+_NUMBERS = (int, float, np.number)
 
 
 class LeaveOneClusterOut(LeaveOneGroupOut):
@@ -199,9 +201,10 @@ class LeaveOneClusterOut(LeaveOneGroupOut):
     def _codes(self, X: Any, groups: Any) -> tuple[IntArray, np.ndarray]:
         """Fold of each sample (or -1, -2) and label of each fold."""
         self._validate_parameters()
-        groups = self._cluster(X) if groups is None else ensure_labels(groups)
+        groups = self._cluster(X) if groups is None else groups
+        used = ~_is_dropped(groups)
+        groups = ensure_labels(groups, "; -1 leaves a sample out altogether")
         codes = np.full(len(groups), DROPPED, dtype=np.intp)
-        used = groups != DROPPED if groups.dtype.kind in "iuf" else np.s_[:]
         labels, members, sizes = np.unique(
             groups[used], return_inverse=True, return_counts=True
         )
@@ -269,12 +272,21 @@ class _Sized:
         return self._n_samples
 
 
-def ensure_labels(groups: Any) -> np.ndarray:
+def _is_dropped(groups: Any) -> np.ndarray:
+    """Mark the samples of group -1, which may stand among strings."""
+    labels = np.asarray(groups, dtype=object).ravel()
+    dropped = [isinstance(g, _NUMBERS) and bool(g == DROPPED) for g in labels]
+    return np.array(dropped, dtype=bool)
+
+
+def ensure_labels(groups: Any, remark: str = "") -> np.ndarray:
     """Convert groups to an array of labels that can be compared.
 
     Parameters
     ----------
     groups : array-like of shape (n_samples,)
+    remark : str, default=""
+        What else a message on a missing label says.
 
     Returns
     -------
@@ -293,10 +305,16 @@ def ensure_labels(groups: Any) -> np.ndarray:
         raise InvalidValueError(
             f"groups must hold one label per sample; got shape {array.shape}."
         )
-    unknown = [i for i, g in enumerate(array) if g is None or g != g]  # noqa: PLR0124
+    # NumPy would make a text of a NaN among texts
+    given = np.asarray(groups, dtype=object).ravel()
+    unknown = [i for i, label in enumerate(given) if is_missing(label)]
     if unknown:
         raise InvalidValueError(
-            f"groups contains {array[unknown[0]]} at index {unknown[0]}. Give every "
-            "sample a label; -1 leaves a sample out altogether."
+            f"groups contains {given[unknown[0]]} at index {unknown[0]}. Give every "
+            f"sample a label{remark}."
         )
-    return array.astype(str) if array.dtype == object else array
+    if array.dtype != object:
+        return array
+    if all(isinstance(label, _NUMBERS) for label in array):
+        return np.array(array.tolist())
+    return array.astype(str)

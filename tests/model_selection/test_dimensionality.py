@@ -96,6 +96,14 @@ def test_hold_out_groups__trains_on_none_of_them():
 def test_hold_out_groups__numbers__are_labels_too():
     ((train, test),) = HoldOutGroups([1]).split(None, groups=[0, 1, 2])
     assert (train.tolist(), test.tolist()) == ([0, 2], [1])
+    for groups in (np.array([0, 1, -1], dtype=object), np.array(["a", 1, -1], object)):
+        ((train, test),) = HoldOutGroups([1]).split(None, groups=groups)
+        assert (train.tolist(), test.tolist()) == ([0, 2], [1])
+
+
+def test_hold_out_groups__missing_label__promises_nothing_of_minus_one():
+    with pytest.raises(InvalidValueError, match=r"Give every sample a label\.$"):
+        list(HoldOutGroups(["a"]).split(None, groups=["a", "b", None]))
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,30 @@ def test_dropped_samples__label_minus_one__are_in_no_set():
         assert not set(groups[test]) & set(groups[train])
 
 
+@pytest.mark.parametrize(
+    ("groups", "tested"),
+    [
+        (np.array([0, 0, 1, 1, -1, -1], dtype=object), [0, 1]),
+        (np.array([[n, "x"] for n in [0, 0, 1, 1, -1, -1]], object)[:, 0], [0, 1]),
+        (pd.Series([0, 0, 1, 1, -1, -1], dtype="Int64"), [0, 1]),
+        (pd.Series([0, 0, 1, 1, -1, -1]).astype("category"), [0, 1]),
+        ([0.0, 0.0, 1.0, 1.0, -1.0, -1.0], [0, 1]),
+        (np.array(["a", "a", "b", "b", -1, -1], dtype=object), ["a", "b"]),
+        (["a", "a", "b", "b", -1, np.int64(-1)], ["a", "b"]),
+    ],
+)  # fmt: skip
+def test_dropped_samples__of_any_kind_of_array__are_in_no_set(groups, tested):
+    cv = LeaveOneClusterOut()
+    splits = [(a.tolist(), b.tolist()) for a, b in cv.split(np.eye(6), groups=groups)]
+    assert splits == [([2, 3], [0, 1]), ([0, 1], [2, 3])]
+    assert cv.test_groups(groups=groups).tolist() == tested
+
+
+def test_labels__that_read_minus_one__are_a_cluster_of_texts():
+    labels = np.array(["-1", "a"] * 3)
+    assert LeaveOneClusterOut().test_groups(groups=labels).tolist() == ["-1", "a"]
+
+
 SIZES = np.repeat([0, 1, 2, 3], [6, 5, 2, 1])
 
 
@@ -194,6 +218,9 @@ def test_metadata_routing__enabled__requests_groups(blobs):
         ({"small": "drop"}, [0, 1] * 3, "small must be one of"),
         ({}, [0, 1, np.nan, 1, 0, 0], "groups contains nan at index 2"),
         ({}, [0, 1, None, 1, 0, 0], "groups contains None at index 2"),
+        ({}, ["a", "b", np.nan] * 2, "groups contains nan at index 2"),
+        ({}, pd.Series([0, 1, None] * 2, dtype="Int64"), "contains <NA> at index 2"),
+        ({}, [0, 1, None, 1, 0, 0], "; -1 leaves a sample out altogether"),
         ({}, [[0, 1]] * 6, r"got shape \(6, 2\)"),
         ({}, [0, 1], "X has 6, groups has 2"),
         ({"cluster_groups": [0, 1]}, None, "must be a ClusterGroups or another"),
