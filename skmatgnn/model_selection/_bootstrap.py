@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,9 +52,10 @@ class BootstrapScores:
     Parameters
     ----------
     scores : ndarray of shape (n_sizes, n_resamples)
-        Score of each resample, per size.
+        Score of each resample, per size; NaN where it is not defined.
     mean, std, low, high : float or ndarray of shape (n_sizes,)
-        Mean and standard deviation of the scores, and the ends of their interval.
+        Mean and standard deviation of the scores, and the ends of their interval;
+        without those that are NaN.
     observed : float
         Score of the fixed predictions on all samples; NaN for ``method="refit"``.
     train_sizes : ndarray of shape (n_sizes,) or None
@@ -170,6 +172,10 @@ def bootstrap_score(
     of the training sets and that of the test sets, which have 37 % of the samples. A
     resample has 63 % distinct samples, hence its mean score is somewhat pessimistic.
 
+    A score that is not defined, such as R2 where a resample of few samples missed one
+    only, is NaN in ``scores``; a warning says how many are, and mean, standard
+    deviation and interval are of the others.
+
     A resample holds samples more than once. If the estimator's ``fit`` takes
     ``groups``, also inside a Pipeline or an ensemble, it gets them (the sample's own
     number where there are none), lest its internal validation split has copies of a
@@ -211,7 +217,9 @@ def bootstrap_score(
     if method == "fixed":
         model, samples = _fixed_model(estimator, X, n_samples)
         scorer = _scorer_of(model, scoring, method)
-        return _fixed(parallel, scorer, model, samples, y, units, seeds, **shared)
+        result = _fixed(parallel, scorer, model, samples, y, units, seeds, **shared)
+        _warn_undefined(result)
+        return result
     if not hasattr(estimator, "fit") or X is None:
         raise InvalidTypeError(
             "method='refit' needs an estimator with fit, and X; got "
@@ -225,7 +233,7 @@ def bootstrap_score(
         for seed in seeds
     )
     scores, n_train, n_test = (np.array(part) for part in zip(*results, strict=True))
-    return _summary(
+    result = _summary(
         scores.T,
         n_train.T,
         n_test,
@@ -233,6 +241,8 @@ def bootstrap_score(
         method="refit",
         **shared,
     )
+    _warn_undefined(result)
+    return result
 
 
 def _check_options(
@@ -392,8 +402,11 @@ def _summary(
     tails = np.array([(1 - confidence_level) / 2, (1 + confidence_level) / 2])
     if jackknife is not None:
         tails = _bca_levels(scores[0], observed, jackknife, tails)
-    low, high = np.quantile(scores, tails, axis=1)
-    per_size = (scores, scores.mean(axis=1), scores.std(axis=1), low, high, n_train)
+    found = [row[~np.isnan(row)] for row in scores]
+    found = [row if len(row) else np.array([np.nan]) for row in found]
+    mean, std = (np.array([f(row) for row in found]) for f in (np.mean, np.std))
+    low, high = np.array([np.quantile(row, tails) for row in found]).T
+    per_size = (scores, mean, std, low, high, n_train)
     if sizes is None:
         per_size = (per_size[0][0], *(float(v[0]) for v in per_size[1:5]), n_train[0])
     scores, mean, std, low, high, n_train = per_size
@@ -413,10 +426,27 @@ def _summary(
     )
 
 
+def _warn_undefined(result: BootstrapScores) -> None:
+    undefined = np.isnan(np.atleast_2d(result.scores))
+    if undefined.any():
+        fewest = int(result.n_test[undefined.any(axis=0)].min())
+        warnings.warn(
+            f"{int(undefined.sum())} of {undefined.size} scores are NaN, and left out "
+            "of the mean and the interval: the score is not defined for what these "
+            f"resamples are tested on ({fewest} sample(s) at least), as R2 is not for "
+            "one sample. Give more samples, or a scoring such as "
+            "'neg_mean_absolute_error'.",
+            stacklevel=4,
+        )
+
+
 def _bca_levels(
     scores: FloatArray, observed: float, jackknife: FloatArray, tails: FloatArray
 ) -> FloatArray:
     """Quantile levels after correction of bias and skewness (Efron 1987, eq. 2.3)."""
+    scores, jackknife = scores[~np.isnan(scores)], jackknife[~np.isnan(jackknife)]
+    if not len(scores) or not len(jackknife):
+        return tails
     below = (np.mean(scores < observed) + np.mean(scores <= observed)) / 2
     if below in (0.0, 1.0) or np.ptp(jackknife) == 0:
         return tails  # all scores on one side, or all alike: nothing to correct by

@@ -386,3 +386,51 @@ def test_arguments__that_do_not_fit__are_errors():
         bootstrap_score([1.0, 2.0], None, y, method="fixed")
     with pytest.raises(InvalidTypeError, match="needs an estimator with fit, and X"):
         bootstrap_score(y, None, y)
+
+
+@pytest.mark.filterwarnings("ignore:R.2 score is not well-defined")
+def test_refit__r2_of_one_sample__is_left_out_with_a_warning():
+    few, targets = X[:5], y[:5]
+    options = {"n_resamples": 60, "random_state": 0}
+    with pytest.warns(UserWarning, match=r"of 60 scores are NaN.* \(1 sample") as said:
+        result = bootstrap_score(Ridge(), few, targets, scoring="r2", **options)
+    undefined = np.isnan(result.scores)
+    np.testing.assert_array_equal(undefined, result.n_test == 1)
+    assert 0 < undefined.sum() < 60
+    own = [w for w in said if "scores are NaN" in str(w.message)]
+    assert str(own[0].message).startswith(f"{undefined.sum()} of 60")
+    assert own[0].filename == __file__
+    known = result.scores[~undefined]
+    assert result.mean == pytest.approx(known.mean())
+    assert result.std == pytest.approx(known.std())
+    assert (result.low, result.high) == tuple(np.quantile(known, [0.025, 0.975]))
+    by_error = bootstrap_score(Ridge(), few, targets, scoring=MAE, **options)
+    assert np.isfinite(by_error.scores).all()
+
+
+@pytest.mark.filterwarnings("ignore:R.2 score is not well-defined")
+def test_refit__r2_that_is_never_defined__is_nan_with_a_warning():
+    with pytest.warns(UserWarning, match="5 of 5 scores are NaN"):
+        result = bootstrap_score(
+            Ridge(), X[:2], y[:2], scoring="r2", n_resamples=5, random_state=0
+        )
+    assert np.isnan([result.mean, result.std, result.low, result.high]).all()
+
+
+def test_fixed__bca_with_undefined_scores__is_that_of_the_others():
+    def spread_or_nan(model, X, y):
+        return np.nan if np.ptp(y) == 0 else float(np.ptp(y))
+
+    targets = np.array([1.0, 1.0, 1.0, 1.0, 9.0])
+    with pytest.warns(UserWarning, match="scores are NaN"):
+        result = bootstrap_score(
+            targets,
+            None,
+            targets,
+            method="fixed",
+            scoring=spread_or_nan,
+            interval="bca",
+            n_resamples=50,
+            random_state=0,
+        )
+    assert (result.low, result.high) == (8.0, 8.0)
