@@ -228,8 +228,10 @@ def _features(
 def _embedding_of(fitted: Any) -> Any:
     if isinstance(fitted, Pipeline):
         inner = _embedding_of(fitted[-1])
+        if inner is None or len(fitted) == 1:
+            return inner
         before = fitted[:-1]
-        return None if inner is None else lambda X: inner(before.transform(X))
+        return lambda X: inner(before.transform(X))
     return getattr(fitted, "embed", None)
 
 

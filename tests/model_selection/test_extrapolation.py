@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from joblib import parallel_config
 from scipy.spatial.distance import cdist
@@ -196,6 +197,17 @@ def test_report__pipeline__uses_the_features_of_its_last_step(crystals):
     np.testing.assert_allclose(
         piped["latent_distance"], alone["latent_distance"], rtol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    "around", [make_pipeline, lambda x: make_pipeline(make_pipeline(x))]
+)
+def test_report__pipeline_of_one_step__is_as_the_step_alone(around):
+    X = np.arange(12.0).reshape(-1, 1)
+    options = {"cv": KFold(3), "compositions": ["NaCl", "KCl", "MgO"] * 4}
+    alone = extrapolation_report(Nearest(), X, X[:, 0], **options)
+    found = extrapolation_report(around(Nearest()), X, X[:, 0], **options)
+    pd.testing.assert_frame_equal(found, alone)
 
 
 def test_report__without_latent_or_groups__has_no_such_values():
