@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, notes: Notes) -> int:
         merged = merge_files(options, notes)
         samples = limited(merged.samples, options, notes)
         require_learnable(samples, MIN_ROWS, "pre-training")
-        print(_table(merged), flush=True)
+        print(_table(merged, len(samples)), flush=True)
         graphs = make_graphs(estimator, samples)
         start = perf_counter()
         estimator.fit(graphs, _frame(samples))
@@ -65,14 +65,16 @@ def _frame(samples: Samples) -> pd.DataFrame:
     return pd.DataFrame(samples.targets, columns=samples.target_names)
 
 
-def _table(merged: Merged) -> str:
+def _table(merged: Merged, n_used: int) -> str:
     """Say what became of the rows, and which properties share materials."""
     names = merged.samples.target_names
     lines = [merged.report.to_string(index=False)]
     if len(names) > 1:
         lines += ["", "materials with both properties:", merged.overlaps.to_string()]
-    count = len(merged.samples)
-    lines += ["", f"{count:,} materials, {len(names)} properties", ""]
+    count = f"{len(merged.samples):,} materials"
+    if n_used < len(merged.samples):
+        count = f"{n_used:,} of {count}"
+    lines += ["", f"{count}, {len(names)} properties", ""]
     return "\n".join(lines)
 
 

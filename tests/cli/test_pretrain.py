@@ -111,7 +111,9 @@ def test_pretrain__max_rows__takes_a_sample_of_the_materials(
     further = ["--max-rows", "10"]
     out = tmp_path / "m"
     assert pretrain(f"volume={crystal_table}", out=out, further=further) == 0
-    assert "trained on 10 rows" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "trained on 10 rows" in printed
+    assert "10 of 24 materials, 1 properties" in printed
 
 
 def test_pretrain__interrupted__writes_the_best_network_and_exits_130(
