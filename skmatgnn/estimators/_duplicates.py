@@ -8,7 +8,7 @@ from skmatgnn.estimators._net_base import Samples
 from skmatgnn.preprocessing._formula import PackedCompositions
 from skmatgnn.utils.ragged import ragged_indices, row_pointers
 
-__all__ = ["composition_codes", "merge_duplicates"]
+__all__ = ["composition_codes", "merge_duplicates", "row_codes"]
 
 DECIMALS = 8  # of the fractions; rounding of amounts such as 0.3333333333 stays below
 
@@ -33,6 +33,27 @@ def composition_codes(compositions: PackedCompositions) -> np.ndarray:
     for index in range(len(compositions)):
         entries = slice(ptr[index], ptr[index + 1])
         key = numbers[entries].tobytes() + fractions[entries].tobytes()
+        codes[index] = seen.setdefault(key, len(seen))
+    return codes
+
+
+def row_codes(table: np.ndarray) -> np.ndarray:
+    """Give distinct rows numbers in the order in which they appear.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n, d), float64
+        NaN equals NaN.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+    """
+    seen: dict[bytes, int] = {}
+    codes = np.empty(len(table), dtype=np.int64)
+    for index, row in enumerate(table):
+        # one kind of NaN and of zero, of which there are several
+        key = np.where(np.isnan(row), np.nan, row + 0.0).tobytes()
         codes[index] = seen.setdefault(key, len(seen))
     return codes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral
 from os import PathLike
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.estimators._duplicates import composition_codes, row_codes
 from skmatgnn.estimators._net_base import (
     TRAINING_CONSTRAINTS,
     BaseNetEstimator,
@@ -26,8 +28,10 @@ from skmatgnn.nets import TableDataset
 from skmatgnn.nets._ensemble import bootstrap_weights
 from skmatgnn.nn import MODNet
 from skmatgnn.nn.models.modnet import ACTIVATIONS
+from skmatgnn.preprocessing._formula import parse_compositions
 from skmatgnn.utils._seeds import MAX_SEED
 from skmatgnn.utils._sklearn import HasMethods, Interval, StrOptions
+from skmatgnn.utils.digest import digest
 
 if TYPE_CHECKING:
     from joblib import Memory
@@ -67,7 +71,8 @@ class BaseMODNet(BaseNetEstimator):
     _also_saved = ("_n_columns",)
     _learnt: ClassVar[tuple[str, ...]] = (
         *("net_", "target_scaler_", "target_range_", "featurizer_", "ranking_"),
-        "feature_scaler_",
+        *("feature_scaler_", "n_features_in_", "feature_names_in_"),
+        "_given_featurizer",
     )
     _discrete_target: ClassVar[bool]
 
@@ -140,12 +145,11 @@ class BaseMODNet(BaseNetEstimator):
     def _ensure_samples(self, X: Any) -> FloatArray:
         reset = not hasattr(self, "net_")
         numbers = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-        if self.featurizer is None:
+        if (self._own_featurizer() if reset else self._fitted_featurizer()) is None:
             return validate_data(self, X, reset=reset, **numbers)
         if reset:
-            composition = isinstance(self.featurizer, str)
-            featurizer = CompositionFeatures() if composition else self.featurizer
-            self.featurizer_ = clone(featurizer).fit(X)
+            self._given_featurizer = clone(self._own_featurizer())
+            self.featurizer_ = clone(self._own_featurizer()).fit(X)
         table = check_array(self.featurizer_.transform(X), **numbers)
         if not reset and table.shape[1] != self._n_columns:
             raise InvalidValueError(
@@ -154,15 +158,34 @@ class BaseMODNet(BaseNetEstimator):
             )
         return table
 
+    def _own_featurizer(self) -> Any:
+        return CompositionFeatures() if _is_name(self.featurizer) else self.featurizer
+
+    def _fitted_featurizer(self) -> Any:
+        return getattr(self, "featurizer_", None)
+
+    def _equal_samples(
+        self, given: Any, X: Any, weight: np.ndarray | None
+    ) -> np.ndarray | None:
+        if not self.early_stopping:
+            return None
+        if _is_name(self.featurizer):
+            codes = composition_codes(parse_compositions(given))
+        else:
+            codes = row_codes(X)
+        used = codes if weight is None else codes[weight > 0]
+        return codes if len(np.unique(used)) < len(used) else None
+
     def _prepare_samples(self, samples: Samples) -> Samples:
         """Leave out samples that weigh nothing: they must not rank features either."""
         if samples.weight is None or samples.weight.all():
             return samples
         used = np.flatnonzero(samples.weight)
-        weight = samples.weight[used]
+        weight, y = samples.weight[used], samples.y[used]
+        _require_known(y, every_column=not hasattr(self, "net_"))
         groups = None if samples.groups is None else samples.groups[used]
         weight = weight / weight.mean()
-        return Samples(samples.X[used], samples.y[used], weight, groups, used)
+        return Samples(samples.X[used], y, weight, groups, used)
 
     def _make_dataset(
         self,
@@ -173,8 +196,9 @@ class BaseMODNet(BaseNetEstimator):
         *,
         reset: bool,
     ) -> TableDataset:
-        rng = check_random_state(self.random_state)
-        ranking_seed, bootstrap_seed = rng.randint(MAX_SEED, size=4)[2:]
+        if target is not None:  # predictions must not use up a generator
+            rng = check_random_state(self.random_state)
+            ranking_seed, bootstrap_seed = rng.randint(MAX_SEED, size=4)[2:]
         if reset:
             self._n_columns = X.shape[1]
             self.ranking_ = self._rank(X, target, int(ranking_seed))
@@ -204,6 +228,12 @@ class BaseMODNet(BaseNetEstimator):
         varying = np.flatnonzero(low.max(axis=0) > high.min(axis=0))
         columns = varying if len(varying) else np.arange(X.shape[1])
         return columns[: self.n_features]
+
+    def _changed_since_fit(self) -> list[str]:
+        # a loaded one has only the fitted featurizer
+        before = self.__dict__.get("_given_featurizer", self._fitted_featurizer())
+        same = _hash(self._own_featurizer()) == _hash(before)
+        return [*([] if same else ["featurizer"]), *super()._changed_since_fit()]
 
     def _signature(self) -> dict[str, Any]:
         return {
@@ -250,3 +280,28 @@ class BaseMODNet(BaseNetEstimator):
                 "return_std=True needs an ensemble, but the model was trained with "
                 "n_models=1. Set n_models to 5, say, and fit again."
             )
+
+
+def _is_name(featurizer: Any) -> bool:
+    return isinstance(featurizer, str)
+
+
+def _hash(featurizer: Any) -> str:
+    """Hash the parameters of a featurizer; its class, where one is a local function."""
+    try:
+        return digest(featurizer)
+    except (PicklingError, AttributeError, TypeError):
+        return type(featurizer).__name__
+
+
+def _require_known(y: np.ndarray, *, every_column: bool) -> None:
+    """Reject targets of which nothing is known in the samples that count."""
+    if y.ndim == 1:
+        return
+    empty = np.isnan(y).all(axis=0)
+    if empty.all() or (empty.any() and every_column):
+        raise InvalidValueError(
+            f"Input y contains NaN only in column {int(np.argmax(empty))}, once the "
+            "samples of sample_weight zero are left out: no value is known. Drop that "
+            "column, or give samples that know it a weight."
+        )

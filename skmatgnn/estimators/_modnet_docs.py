@@ -52,6 +52,9 @@ memory : str, joblib.Memory or None, default={memory}
     ``random_state``.
 """
 
+TOGETHER = """
+    Without them, equal compositions, or equal rows of a table, stay together."""
+
 FITTED_TABLE = """
 ranking_ : ndarray of shape (n_selected,)
     Columns of the features that are used, best first.
@@ -80,6 +83,7 @@ def _training() -> str:
     for name, text in OF_MODNET.items():
         head = f"{name} : int or None" if name == "n_jobs" else f"{name} : int"
         entries[name] = f"{head}, default={{{name}}}\n    {text.strip()}"
+    entries["validation_fraction"] += TOGETHER
     verbose = entries.pop("verbose")
     n_jobs = entries.pop("n_jobs")
     return "\n".join([*entries.values(), MEMORY.strip(), n_jobs, verbose])

@@ -44,6 +44,7 @@ from skmatgnn.nn.ops import half_products_pay
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._seeds import MAX_SEED
 from skmatgnn.utils._sklearn import Interval, StrOptions, check_sample_weight
+from skmatgnn.utils.containers import as_tuples
 from skmatgnn.utils.units import binary_unit
 from skmatgnn.utils.validation import (
     describe,
@@ -154,6 +155,17 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         depends on is to be learnt.
         """
 
+    def _equal_samples(
+        self, given: Any, X: Any, weight: np.ndarray | None
+    ) -> np.ndarray | None:
+        """Group samples that are to stay together in the split of early stopping.
+
+        Asked where the user gave no groups; ``X`` is what ``_ensure_samples`` made of
+        what was ``given``.
+        """
+        del given, X, weight
+        return None
+
     def _prepare_samples(self, samples: Samples) -> Samples:
         """Change the samples of ``fit`` before targets are scaled."""
         return samples
@@ -171,11 +183,14 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
     ) -> DeviceDataset:
         """Check everything that a sample has, then build the inputs."""
         reset = not hasattr(self, "net_")
-        checked = self._check_targets(y)
-        X = self._ensure_samples(X)
+        checked, given = self._check_targets(y), X
+        X = self._ensure_samples(given)
         require_consistent_length(X=X, y=checked)
-        groups = None if groups is None else ensure_groups(groups, len(X))
         weight = normalised_weight(sample_weight, checked)
+        if groups is None:
+            groups = self._equal_samples(given, X, weight)
+        else:
+            groups = ensure_groups(groups, len(X))
         samples = self._prepare_samples(Samples(X, checked, weight, groups))
         targets = self._encode_targets(samples.y, samples.weight, reset=reset, **known)
         dataset = self._make_dataset(
@@ -282,12 +297,8 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
             self.__dict__.pop(name, None)
 
     def _prepare_warm_start(self) -> dict[str, torch.Tensor]:
-        if self._signature() != self.signature_:
-            changed = [
-                name
-                for name, value in self._signature().items()
-                if value != self.signature_[name]
-            ]
+        changed = self._changed_since_fit()
+        if changed:
             raise InvalidValueError(
                 f"warm_start cannot continue: {', '.join(changed)} changed since the "
                 "first fit, so the weights do not fit. Set warm_start=False, or change "
@@ -296,9 +307,17 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         state = self.net_.module_.state_dict()
         return {key: value.detach().clone() for key, value in state.items()}
 
+    def _changed_since_fit(self) -> list[str]:
+        """Name the parameters with which the weights do not fit any more."""
+        return [
+            name
+            for name, value in self._signature().items()
+            if value != as_tuples(self.signature_[name])
+        ]
+
     def _signature(self) -> dict[str, Any]:
         """Values that the shapes of the weights depend on."""
-        return {name: self._setting(name) for name in self._architecture}
+        return {name: as_tuples(self._setting(name)) for name in self._architecture}
 
     def _draw_seeds(self) -> tuple[int, int]:
         rng = check_random_state(self.random_state)
@@ -311,7 +330,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         module = {
             "n_outputs": self.n_outputs_,
             **self._module_params(dataset),
-            **{name: self._setting(name) for name in self._architecture},
+            **{name: as_tuples(self._setting(name)) for name in self._architecture},
         }
         return self._make_net(module, batch_size, seed=seed, split_seed=split_seed)
 

@@ -1,0 +1,35 @@
+"""Containers that nobody can change afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["as_tuples"]
+
+
+def as_tuples(value: Any) -> Any:
+    """Copy nested lists, tuples and arrays as tuples, which compare by their content.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    object
+        The same if it is no such container.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmatgnn.utils.containers import as_tuples
+    >>> as_tuples([[1, 2], np.array([3]), "a"])
+    ((1, 2), (3,), 'a')
+    """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return tuple(as_tuples(item) for item in value)
+    return value
