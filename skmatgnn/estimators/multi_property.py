@@ -305,6 +305,11 @@ class MPTRegressor(NetRegressorMixin, BaseGraphEstimator):
     def _trunk_parameters(self) -> tuple[str, ...]:
         return NETWORKS[self.architecture][0]._architecture  # noqa: SLF001
 
+    def _changed_since_fit(self) -> list[str]:
+        if type(self.net_.module_) is not self._module:
+            return ["architecture"]
+        return super()._changed_since_fit()
+
     def _own_setting(self, name: str) -> Any:
         value = getattr(self, name)
         if isinstance(value, str) and value == "auto":

@@ -392,3 +392,14 @@ def test_search__over_its_own_parameters__scores_what_is_known(data, table):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     predicted = cross_val_predict(make(), X, Y, cv=2)
     assert predicted.shape == (24, 3)
+
+
+def test_warm_start__other_architecture__is_refused(architecture, table, data):
+    model = make(architecture, warm_start=True).fit(data.X, table)
+    expected = model.predict(data.X)
+    other = {"alignn": "cgcnn", "cgcnn": "alignn"}[architecture]
+    with pytest.raises(InvalidValueError, match=r"continue: architecture changed"):
+        model.set_params(architecture=other).fit(data.X, table)
+    model.set_params(architecture=architecture)
+    assert np.array_equal(model.predict(data.X), expected)
+    model.fit(data.X, table)
