@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils import Tags, check_random_state, get_tags
 
 from skmatgnn._typing import RandomState
 from skmatgnn.errors import InvalidValueError
+from skmatgnn.nets import TrainingInterruptedWarning
 from skmatgnn.utils._doc_link import DocLinkMixin
 from skmatgnn.utils._sklearn import BaseSearchCV, Interval, StrOptions
+from skmatgnn.utils.interrupts import count_interrupt, ends_all
 from skmatgnn.utils.lost_workers import explain_lost_workers
 from skmatgnn.utils.targets import require_given
 
@@ -23,6 +27,7 @@ __all__ = ["MODNetSearchCV"]
 _WIDTHS = ("first_width", "second_fraction", "third_fraction")
 _TOURNAMENT = 3
 _ELITE = 2
+_AHEAD = 2  # settings for each process, before the slowest of them is waited for
 
 QUICK: dict[str, list] = {
     "n_features": [64, 128, None],
@@ -86,7 +91,8 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
     pre_dispatch : int or str, default="2*n_jobs"
         Fits that are sent to processes ahead.
     error_score : "raise" or float, default="raise"
-        Score of a setting that fails.
+        Score of a setting that fails. With a number, Ctrl-C loses a whole generation,
+        or the grid.
     return_train_score : bool, default=False
         Whether ``cv_results_`` has training scores.
     random_state : int, RandomState instance or None, default=None
@@ -193,9 +199,12 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
         Returns
         -------
         self
+            After Ctrl-C, with a warning, of the settings that were evaluated by then.
 
         Raises
         ------
+        KeyboardInterrupt
+            If none was.
         InvalidValueError
             If y is None, or a parameter cannot be used.
         """
@@ -206,12 +215,29 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
         genetic = self.preset == "genetic"
         values = {**(GENES if genetic else QUICK), **(self.space or {})}
         self._require_known(values, genetic=genetic)
-        if not genetic:
-            grid = list(ParameterGrid(values))
-            evaluate_candidates(grid)
-            self.generations_ = [list(range(len(grid)))]
-            return
-        self._evolve(values, evaluate_candidates)
+        self.generations_: list[list[int]] = []
+        evaluate = _Evaluation(evaluate_candidates, self)
+        try:
+            with ends_all():
+                search = self._evolve if genetic else self._try_all
+                search(values, evaluate)
+        except KeyboardInterrupt:
+            if not evaluate.n_done:
+                raise
+            count_interrupt()
+            what = "fitted to all data" if self.refit else "kept"
+            warnings.warn(
+                f"The search was interrupted after {evaluate.n_done} settings; the "
+                f"best of these is {what}.",
+                TrainingInterruptedWarning,
+                stacklevel=2,
+            )
+
+    def _try_all(self, values: dict[str, list], evaluate: _Evaluation) -> None:
+        try:
+            evaluate(list(ParameterGrid(values)))
+        finally:
+            self.generations_ = [list(range(evaluate.n_done))]
 
     def _require_known(self, values: dict[str, list], *, genetic: bool) -> None:
         known = {*self.estimator.get_params(), *(_WIDTHS if genetic else ())}
@@ -228,22 +254,23 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
                     f"space[{name!r}] must be a list of values; got {choices!r}."
                 )
 
-    def _evolve(self, values: dict[str, list], evaluate_candidates: Callable) -> None:
+    def _evolve(self, values: dict[str, list], evaluate: _Evaluation) -> None:
         rng = check_random_state(self.random_state)
         sizes = np.array([len(choices) for choices in values.values()])
         rows: dict[tuple[int, ...], int] = {}
         population = rng.randint(sizes, size=(self.population_size, len(sizes)))
-        self.generations_ = []
         best, best_generation = -np.inf, 0
         for generation in range(self.n_generations):
             genomes = [tuple(genome.tolist()) for genome in population]
             new = [g for g in dict.fromkeys(genomes) if g not in rows]
-            if new:
-                results = evaluate_candidates([_decode(g, values) for g in new])
-            for genome in new:
-                rows[genome] = len(rows)
-            self.generations_.append([rows[genome] for genome in genomes])
-            score = np.nan_to_num(results["mean_test_score"], nan=-np.inf)
+            try:
+                evaluate([_decode(g, values) for g in new])
+            finally:  # after Ctrl-C, some
+                done = range(len(rows), evaluate.n_done)
+                rows.update(zip(new, done, strict=False))
+                self.generations_.append([rows[g] for g in genomes if g in rows])
+            score = evaluate.results["mean_test_score"]
+            score = np.nan_to_num(score, nan=-np.inf)
             fitness = score[self.generations_[-1]]
             if fitness.max() > best:
                 best, best_generation = fitness.max(), generation
@@ -252,6 +279,46 @@ class MODNetSearchCV(DocLinkMixin, BaseSearchCV):
             population = _next_generation(
                 population, fitness, sizes, self.mutation_rate, rng
             )
+
+
+class _Evaluation:
+    """Evaluates settings in parts, so that Ctrl-C leaves those that are finished."""
+
+    def __init__(self, evaluate_candidates: Callable, search: MODNetSearchCV) -> None:
+        self.evaluate_candidates = evaluate_candidates
+        self.search = search
+        self.results: dict[str, Any] = {}
+
+    @property
+    def n_done(self) -> int:
+        return len(self.results.get("params", ()))
+
+    def __call__(self, settings: list[dict[str, Any]]) -> None:
+        cv = self.search.cv
+        splits = _SameSplits(cv) if hasattr(cv, "split") else None
+        size = self._part_size() or len(settings)
+        for start in range(0, len(settings), size):
+            part = settings[start : start + size]
+            self.results = self.evaluate_candidates(part, cv=splits)
+
+    def _part_size(self) -> int | None:
+        if self.search.error_score != "raise":
+            return None  # scikit-learn raises where all fits of a part fail
+        n_jobs = effective_n_jobs(self.search.n_jobs)
+        return 1 if n_jobs == 1 else _AHEAD * n_jobs
+
+
+class _SameSplits:
+    """Gives the splits of the first call again, also where they have no seed."""
+
+    def __init__(self, cv: Any) -> None:
+        self.cv = cv
+        self.splits: list | None = None
+
+    def split(self, X: Any, y: Any = None, **params: Any) -> list:
+        if self.splits is None:
+            self.splits = list(self.cv.split(X, y, **params))
+        return self.splits
 
 
 def _decode(genome: tuple[int, ...], values: dict[str, list]) -> dict[str, Any]:

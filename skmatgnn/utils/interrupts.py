@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import local
 from typing import Any
 
 from skmatgnn.utils.warning_filters import without_warnings
 
-__all__ = ["count_interrupt", "fit_or_stop", "n_interrupts"]
+__all__ = ["count_interrupt", "ends_all", "fit_or_stop", "n_interrupts"]
 
 _OF_THREAD = local()
 
@@ -24,8 +26,35 @@ def n_interrupts() -> int:
 
 
 def count_interrupt() -> None:
-    """Say that Ctrl-C ended a training, and that its best model was kept."""
+    """Say that Ctrl-C ended a training, and that its best model was kept.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Within `ends_all`.
+    """
     _OF_THREAD.count = n_interrupts() + 1
+    if getattr(_OF_THREAD, "ends_all", False):
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def ends_all() -> Iterator[None]:
+    """Let Ctrl-C pass through all trainings of this thread, which keep no model.
+
+    For many fits that are made by code of others, to which `fit_or_stop` cannot be
+    given.
+
+    Yields
+    ------
+    None
+    """
+    before = getattr(_OF_THREAD, "ends_all", False)
+    _OF_THREAD.ends_all = True
+    try:
+        yield
+    finally:
+        _OF_THREAD.ends_all = before
 
 
 def fit_or_stop(estimator: Any, X: Any, y: Any, **fit_params: Any) -> None:

@@ -12,9 +12,10 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, EarlyStopping
 
@@ -23,13 +24,15 @@ from skmatgnn import (
     CrabNetRegressor,
     DeepEnsembleRegressor,
     GraphEmbedding,
+    MODNetRegressor,
+    MODNetSearchCV,
 )
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.graphs import StructureToGraph
 from skmatgnn.model_selection import bootstrap_score, extrapolation_report
 from skmatgnn.nets import GraphNet, TrainingInterruptedWarning
 from skmatgnn.utils._seeds import MAX_SEED
-from skmatgnn.utils.interrupts import fit_or_stop
+from skmatgnn.utils.interrupts import fit_or_stop, n_interrupts
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="a process cannot be sent SIGINT alone"
@@ -314,3 +317,75 @@ def test_fit_or_stop__one_fit_of_a_search__ends_all(data, small, interrupt_at):
     interrupt_at(7)  # in a fold of the first; the best may be another
     with pytest.raises(KeyboardInterrupt):
         fit_or_stop(search, data.X, data.y)
+
+
+# --- MODNet's search, whose fits are made by scikit-learn
+
+
+TABLE = np.random.default_rng(0).normal(size=(24, 2))
+MODNET_STEPS = 4  # of a fit of two epochs of two batches
+
+
+def search_of(preset="quick", **parameters):
+    narrow = ((4,), (), (), ())
+    model = MODNetRegressor(
+        featurizer=None, max_epochs=2, n_models=1, batch_size=6, random_state=0,
+        device="cpu", n_neurons=narrow,
+    )  # fmt: skip
+    space = {"lr": [1e-3, 1e-2, 1e-1, 1.0], "n_features": [None]}
+    if preset == "quick":
+        space["n_neurons"] = [narrow]
+    else:
+        space.update(first_width=[4, 8], batch_size=[6])
+    return MODNetSearchCV(
+        model, preset=preset, space=space, cv=KFold(2, shuffle=True, random_state=0),
+        population_size=3, n_generations=3, random_state=0, **parameters,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", ["quick", "genetic"])
+@pytest.mark.parametrize("step", [1, 4])
+def test_search__ctrl_c__keeps_the_settings_that_were_finished(
+    step, preset, interrupt_at
+):
+    whole = search_of(preset).fit(TABLE, TABLE[:, 0])
+    calls = interrupt_at(3 * 2 * MODNET_STEPS + step)  # in the first fold of the fourth
+    search = search_of(preset)
+    before = n_interrupts()
+    with pytest.warns(TrainingInterruptedWarning, match="3 settings; the best .* data"):
+        search.fit(TABLE, TABLE[:, 0])
+    assert n_interrupts() > before  # for what is around it
+    assert len(calls) == 3 * 2 * MODNET_STEPS + step + 2 * MODNET_STEPS  # and the best
+    score, expected = (s.cv_results_["mean_test_score"] for s in (search, whole))
+    assert np.array_equal(score, expected[:3])
+    assert search.best_index_ == score.argmax()
+    assert search.generations_[0] == whole.generations_[0][:3]
+    assert np.isfinite(search.predict(TABLE)).all()
+
+
+def test_search__ctrl_c_before_a_setting_is_finished__is_raised(interrupt_at):
+    interrupt_at(2 * MODNET_STEPS)
+    with pytest.raises(KeyboardInterrupt):
+        search_of().fit(TABLE, TABLE[:, 0])
+
+
+def test_search__ctrl_c_while_the_best_is_fitted__keeps_that(interrupt_at):
+    interrupt_at(4 * 2 * MODNET_STEPS + 6)
+    search = search_of()
+    with pytest.warns(TrainingInterruptedWarning, match="after 1 of 2 epochs"):
+        search.fit(TABLE, TABLE[:, 0])
+    assert len(search.cv_results_["params"]) == 4
+
+
+def test_search__numeric_error_score__stops_and_may_have_settings_that_fail(
+    interrupt_at,
+):
+    search = search_of(error_score=-9.0)
+    search.space["batch_size"] = [6, 0]
+    with pytest.warns(FitFailedWarning):
+        search.fit(TABLE, TABLE[:, 0])
+    assert (search.cv_results_["mean_test_score"] == -9.0).sum() == 4
+    calls = interrupt_at(4)
+    with pytest.raises(KeyboardInterrupt):
+        search_of(error_score=-9.0).fit(TABLE, TABLE[:, 0])
+    assert len(calls) == 4

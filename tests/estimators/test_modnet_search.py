@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.model_selection import ShuffleSplit
 
 from skmatgnn import MODNetClassifier, MODNetRegressor, MODNetSearchCV
 from skmatgnn.estimators import modnet_search
@@ -160,6 +161,34 @@ def test_search__real_fits__predicts_with_the_best(data, task, preset):
 def test_space__bad__is_named(fast, data, space, match):
     with pytest.raises(ValueError, match=match):
         genetic(fast, space=space).fit(*data)
+
+
+def test_splitter_without_a_seed__splits_once_for_all_settings(fast, data):
+    splits = []
+
+    class Spied(ShuffleSplit):
+        def split(self, X, y=None, groups=None):
+            for train, test in super().split(X, y, groups):
+                splits.append(test)
+                yield train, test
+
+    def first_of_test(estimator, X, y):
+        return X[0, 0]
+
+    search = MODNetSearchCV(fast, scoring=first_of_test, cv=Spied(2), refit=False)
+    search.fit(*data)
+    assert len(splits) == 2
+    assert len(set(search.cv_results_["split0_test_score"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("cv", "n_splits"),
+    [(3, 3), (None, 5), ([([0, 1], [2])], 1), (iter([([0, 1], [2])]), 1)],
+)
+def test_cv__number_or_iterable__is_that_of_scikit_learn(cv, n_splits, fast, data):
+    search = MODNetSearchCV(fast, scoring=rank_by_settings, cv=cv, refit=False)
+    assert search.fit(*data).n_splits_ == n_splits
+    assert len(search.cv_results_["params"]) == 18
 
 
 def test_genes__of_the_default_space__are_parameters_of_both_estimators():
