@@ -183,10 +183,12 @@ class GraphArray(Sequence):
         GraphArray
             Shares all other arrays.
         """
-        settings = replace(self.settings, three_body_cutoff=cutoff)
         if cutoff is None:
+            settings = replace(self.settings, three_body_cutoff=None)
             count = np.diff(self.edge_ptr).astype(np.int32)
             return replace(self, bond_count=count, settings=settings)
+        cutoff = float(cutoff)  # JSON has no numbers of NumPy
+        settings = replace(self.settings, three_body_cutoff=cutoff)
         count = count_bonds(self.node_ptr, self.edge_ptr, self.displacement, cutoff)
         return replace(self, bond_count=count, settings=settings)
 

@@ -153,6 +153,13 @@ def test_file__without_settings_given__keeps_none(structures, tmp_path):
     assert_equal(loaded, graphs)
 
 
+@pytest.mark.parametrize("cutoff", [np.int64(3), np.float32(3.0), 3])
+def test_file__cutoff_that_is_a_number_of_numpy__is_written(graphs, tmp_path, cutoff):
+    given = graphs.with_three_body_cutoff(cutoff)
+    given.save(tmp_path / "graphs")
+    assert_equal(GraphArray.load(tmp_path / "graphs"), graphs)
+
+
 def test_file__failing_write__leaves_the_old_one(graphs, tmp_path, monkeypatch):
     path = tmp_path / "a.graphs"
     graphs.save(path)
