@@ -16,6 +16,12 @@ __all__ = ["PlainDecoder", "PlainEncoder"]
 
 STORED_DTYPES = ("float64", "float32", "int64", "int32", "uint8", "bool")
 NUMBERS, LISTED = "biuf", "biufUO"
+WIDER = {  # types of tensors that the file format has not, or NumPy
+    torch.float16: torch.float32,
+    torch.bfloat16: torch.float32,
+    torch.int8: torch.int32,
+    torch.int16: torch.int32,
+}
 
 
 class PlainEncoder:
@@ -83,9 +89,8 @@ class PlainEncoder:
         }
 
     def _array(self, value: np.ndarray, place: str) -> Any:
-        if value.dtype.name in STORED_DTYPES:
-            self.arrays[place] = value
-            return {"!array": place}
+        if value.dtype.name in STORED_DTYPES and value.dtype.isnative:
+            return {"!array": self._set_aside(value, place)}
         if value.dtype.kind not in LISTED:
             raise InvalidTypeError(
                 f"{place} cannot be saved: it is an array of {value.dtype}."
@@ -95,8 +100,21 @@ class PlainEncoder:
         return {"!values": [value.dtype.str, list(value.shape), items]}
 
     def _tensor(self, value: torch.Tensor, place: str) -> Any:
-        self.arrays[place] = value.detach().cpu().numpy()
-        return {"!tensor": place}
+        name = str(value.dtype).removeprefix("torch.")
+        if value.layout is not torch.strided:
+            return self._other(value, place)
+        if value.dtype in WIDER:
+            wider = value.to(WIDER[value.dtype])
+            return {"!tensor_of": [name, self._tensor(wider, place)]}
+        if name not in STORED_DTYPES:
+            return self._other(value, place)
+        return {"!tensor": self._set_aside(value.detach().cpu().numpy(), place)}
+
+    def _set_aside(self, array: np.ndarray, place: str) -> str:
+        while place in self.arrays:  # of a dict with the keys 1 and "1", say
+            place += "'"
+        self.arrays[place] = array
+        return place
 
     def _scalar(self, value: np.generic, place: str) -> Any:
         if value.dtype.kind not in "biufU":
@@ -191,6 +209,10 @@ class PlainDecoder:
     def _tensor(self, content: str) -> torch.Tensor:
         return torch.from_numpy(self.take(content))
 
+    def _tensor_of(self, content: list) -> torch.Tensor:
+        kinds = {str(dtype): dtype for dtype in WIDER}
+        return self.decode(content[1]).to(kinds[f"torch.{content[0]}"])
+
     def _device(self, content: str) -> torch.device:
         return torch.device(content)
 
@@ -221,6 +243,7 @@ class PlainDecoder:
         "!dict": _dict,
         "!array": take,
         "!tensor": _tensor,
+        "!tensor_of": _tensor_of,
         "!values": _values,
         "!scalar": _scalar,
         "!random_state": _random_state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from skmatgnn.errors import InvalidTypeError
@@ -52,7 +53,7 @@ def get_state(net: GraphNet) -> tuple[dict[str, Any], list[str]]:
     return state, lost
 
 
-def set_state(net: GraphNet, state: dict[str, Any]) -> None:
+def set_state(net: GraphNet, state: dict[str, Any]) -> list[str]:
     """Give a net the state of another one with the same settings.
 
     Parameters
@@ -61,7 +62,13 @@ def set_state(net: GraphNet, state: dict[str, Any]) -> None:
         Whose callbacks have begun to train.
     state : dict
         As from `get_state`.
+
+    Returns
+    -------
+    list of str
+        Attributes of callbacks that could not be given theirs.
     """
+    lost: list[str] = []
     net.module_.load_state_dict(state["weights"])
     for row in state["history"]:
         net.history.append({**row, "batches": []})
@@ -71,9 +78,11 @@ def set_state(net: GraphNet, state: dict[str, Any]) -> None:
         source.move_to(position)
     for name, callback in net.callbacks_:
         if name in state["callbacks"]:  # a progress bar may be new
-            _set_callback_state(net, callback, state["callbacks"][name])
+            missed = _set_callback_state(net, callback, state["callbacks"][name])
+            lost += [f"{type(callback).__name__}.{attribute}" for attribute in missed]
     # last, because a scheduler of rates changes the optimizer when it is made
     net.optimizer_.load_state_dict(state["optimizer"])
+    return lost
 
 
 def _sources(net: GraphNet) -> list[NoiseSource]:
@@ -90,7 +99,10 @@ def _callback_state(callback: Callback) -> tuple[dict[str, Any], list[str]]:
     for name, value in vars(callback).items():
         if _has_state(value):
             value = {"state_dict": value.state_dict()}  # noqa: PLW2901
+        elif isinstance(value, dict):
+            value = dict(value)  # noqa: PLW2901 - of its own kind again when put back
         try:
+            _require_own_kinds(value)
             PlainEncoder().encode(value, name)
         except InvalidTypeError:
             if name.endswith("_") and not callable(value):  # others are settings
@@ -100,16 +112,34 @@ def _callback_state(callback: Callback) -> tuple[dict[str, Any], list[str]]:
     return state, lost
 
 
-def _set_callback_state(net: GraphNet, callback: Callback, state: Any) -> None:
+def _set_callback_state(net: GraphNet, callback: Callback, state: Any) -> list[str]:
     if hasattr(callback, "training_state"):
         callback.set_training_state(net, state)
-        return
+        return []
+    lost = []
     for name, value in state.items():
         present: Any = getattr(callback, name, None)
-        if present is not None and _has_state(present):
+        is_state = isinstance(value, dict) and value.keys() == {"state_dict"}
+        if is_state and present is not None and _has_state(present):
             present.load_state_dict(value["state_dict"])
+        elif isinstance(present, dict) and isinstance(value, dict):
+            present.clear()  # and not replaced: it may be a defaultdict
+            present.update(value)
+        elif is_state:
+            lost.append(name)  # what has this state is made later
         else:
             setattr(callback, name, value)
+    return lost
+
+
+def _require_own_kinds(value: Any) -> None:
+    """Refuse containers that would come back as plain ones, such as named tuples."""
+    if not isinstance(value, dict | list | tuple):
+        return
+    if type(value) not in (dict, OrderedDict, list, tuple):
+        raise InvalidTypeError(f"{type(value).__name__} is no plain container.")
+    for item in value.values() if isinstance(value, dict) else value:
+        _require_own_kinds(item)
 
 
 def _has_state(value: Any) -> bool:

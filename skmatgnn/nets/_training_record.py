@@ -106,14 +106,20 @@ class TrainingRecord:
             )
             if config["fingerprint"] != self.fingerprint:
                 raise InvalidValueError("it belongs to another training")
-            set_state(net, PlainDecoder(arrays).decode(config["state"]))
-            return "finished" if config["finished"] else "unfinished"
+            finished = config["finished"]
+            lost = set_state(net, PlainDecoder(arrays).decode(config["state"]))
         except _DAMAGE as error:
             cause = " ".join(str(error).split())[:500]
             raise InvalidValueError(
                 f"The training cannot go on from {self.path}: {cause} Delete this file "
                 "to train from the start."
             ) from error
+        if lost:
+            self._warn(
+                f"{', '.join(lost)} could not be given the state of the former run, as "
+                "what has it was not there yet; make it in on_train_begin."
+            )
+        return "finished" if finished else "unfinished"
 
     def after_epoch(self, net: GraphNet) -> None:
         """Write the state, unless that would cost too much so soon.

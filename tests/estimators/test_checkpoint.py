@@ -158,8 +158,9 @@ def test_load__all_kinds_of_parameters__come_back(data, small, tmp_path):
         np.array(["a", "b"], dtype=object)[np.arange(24) % 2],
         (np.arange(24) % 2).astype(np.int8),
         np.where(np.arange(24) % 2, 2.0, -3.0).astype(np.float16),
+        (np.arange(24) % 2).astype(">i8"),
     ],
-    ids=lambda labels: labels.dtype.name,
+    ids=lambda labels: labels.dtype.str,
 )
 def test_load__labels_of_any_type__have_that_type(labels, data, small, tmp_path):
     model = small.model("CGCNNClassifier").fit(data.X, labels)

@@ -8,6 +8,7 @@ import pytest
 
 from skmatgnn import CGCNNRegressor
 from skmatgnn.datasets import make_crystals
+from skmatgnn.nets._training_record import TrainingRecord
 
 SMALL = {
     "max_neighbors": 4,
@@ -22,6 +23,10 @@ SMALL = {
 }
 
 
+class Stop(BaseException):
+    """Something that ends a process."""
+
+
 @pytest.fixture(scope="session")
 def data():
     X, y = make_crystals(24, random_state=0, return_X_y=True)
@@ -31,3 +36,23 @@ def data():
 @pytest.fixture
 def make_model():
     return lambda **parameters: CGCNNRegressor(**{**SMALL, **parameters})
+
+
+@pytest.fixture
+def fit_until(monkeypatch):
+    """Fit a model and stop it after an epoch."""
+
+    def fit(model, data, epoch, **kwargs):
+        after = TrainingRecord.after_epoch
+
+        def stop(self, net):
+            after(self, net)
+            if len(net.history) == epoch:
+                raise Stop
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingRecord, "after_epoch", stop)
+            with pytest.raises(Stop):
+                model.fit(data.X, data.y, **kwargs)
+
+    return fit

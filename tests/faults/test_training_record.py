@@ -22,34 +22,10 @@ from skmatgnn.nets._training_record import TrainingRecord
 from skmatgnn.utils import packed_file
 
 
-class Stop(BaseException):
-    """Something that ends a process."""
-
-
 @pytest.fixture(autouse=True)
 def every_epoch(monkeypatch):
     """Write a state after every epoch."""
     monkeypatch.setattr(_training_record, "MOST_SHARE", np.inf)
-
-
-@pytest.fixture
-def fit_until(monkeypatch):
-    """Fit a model and stop it after an epoch."""
-
-    def fit(model, data, epoch, **kwargs):
-        after = TrainingRecord.after_epoch
-
-        def stop(self, net):
-            after(self, net)
-            if len(net.history) == epoch:
-                raise Stop
-
-        with monkeypatch.context() as patch:
-            patch.setattr(TrainingRecord, "after_epoch", stop)
-            with pytest.raises(Stop):
-                model.fit(data.X, data.y, **kwargs)
-
-    return fit
 
 
 def losses(model):
@@ -392,44 +368,6 @@ def test_disk_full__before_the_first_state__says_that_there_is_none(
     with pytest.warns(TrainingStateWarning, match="no state written stays"):
         model.fit(data.X, data.y)
     assert list(tmp_path.iterdir()) == []
-
-
-class Counting(Callback):
-    """Has state without an underscore, and some that cannot be kept."""
-
-    def __init__(self, *, stream=None):
-        self.seen = []
-        self.stream = stream
-
-    def on_train_begin(self, net, **_):
-        self.seen = []
-        if self.stream:
-            self.file_ = self.stream
-
-    def on_epoch_end(self, net, **_):
-        self.seen.append(net.history[-1, "train_loss"])
-
-
-def test_callback__with_plain_attributes__keeps_them(
-    make_model, data, fit_until, tmp_path
-):
-    fit_until(make_model(callbacks=[Counting()], checkpoint_dir=tmp_path), data, 3)
-    counting = Counting()
-    model = make_model(callbacks=[counting], checkpoint_dir=tmp_path)
-    model.fit(data.X, data.y)
-    assert counting.seen == losses(model)
-    assert len(counting.seen) == 6
-
-
-def test_callback__whose_state_cannot_be_kept__is_named_once(
-    make_model, data, tmp_path
-):
-    with (tmp_path / "log").open("w") as log:
-        counting = Counting(stream=log)
-        model = make_model(callbacks=[counting], checkpoint_dir=tmp_path / "states")
-        with pytest.warns(TrainingStateWarning, match=r"Counting\.file_ cannot") as w:
-            model.fit(data.X, data.y)
-    assert len(w) == 1
 
 
 def test_ctrl_c__keeps_the_best_and_the_same_fit_goes_on(make_model, data, tmp_path):
