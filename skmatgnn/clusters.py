@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils._optional import import_optional
+from skmatgnn.utils.validation import require_count
 
 if TYPE_CHECKING:
     from distributed import SpecCluster
@@ -50,7 +51,7 @@ def local_cluster(
     Raises
     ------
     InvalidValueError
-        If there are fewer GPUs than workers.
+        If there are fewer GPUs than workers, or ``n_workers`` is below 1.
     ImportError
         If dask is not installed.
 
@@ -70,6 +71,8 @@ def local_cluster(
     ...         with parallel_config("dask"):
     ...             search.fit(graphs, y)
     """
+    if n_workers is not None:
+        require_count("n_workers", n_workers)
     distributed = import_optional("distributed", extra="dask", purpose="A cluster")
     devices = [] if gpus is False else _visible_gpus()
     if gpus and not devices:

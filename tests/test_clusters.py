@@ -201,3 +201,8 @@ def test_workers__are_other_processes_of_this_machine(client):
     assert len(pids) == 2
     assert os.getpid() not in pids
     assert all(address.startswith("tcp://127.0.0.1:") for address in client.ncores())
+
+
+def test_local_cluster__no_workers__is_refused_as_it_would_wait_for_ever():
+    with pytest.raises(InvalidValueError, match="n_workers must be"):
+        local_cluster(-1, gpus=False)

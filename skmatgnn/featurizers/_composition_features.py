@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from importlib import resources
 from numbers import Integral
@@ -245,15 +246,17 @@ class CompositionFeatures(
 
 
 def _require_known_sets(sets: Any) -> None:
-    if isinstance(sets, str) or not hasattr(sets, "__len__"):
+    # The order of a Python set differs between processes, and so would the columns'.
+    unordered = isinstance(sets, AbstractSet)
+    if isinstance(sets, str) or unordered or not hasattr(sets, "__len__"):
         raise InvalidTypeError(
-            f"sets must be a sequence of names; got {describe(sets)}. Put a single "
-            "name into a tuple: ('magpie',)."
+            f"sets must be a sequence of names; got {describe(sets)}. Put names into "
+            "a tuple: ('magpie',)."
         )
     if len(sets) == 0:
         raise InvalidValueError(f"sets is empty; give some of {list(_LABELS)}.")
     for index, name in enumerate(sets):
-        if name not in _LABELS:
+        if not isinstance(name, str) or name not in _LABELS:
             raise InvalidValueError(
                 f"sets has an unknown name {name!r} at index {index}. "
                 f"Known are {list(_LABELS)}."

@@ -34,7 +34,8 @@ __all__ = ["MatminerFeatures"]
 
 _CHUNKS_PER_WORKER = 8
 _COMPOSITION_MODULE = "matminer.featurizers.composition"
-_STRUCTURE_MODULES = ("matminer.featurizers.structure", "matminer.featurizers.site")
+_STRUCTURE_MODULE = "matminer.featurizers.structure"
+_SITE_MODULE = "matminer.featurizers.site"
 
 
 class MatminerFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
@@ -128,6 +129,7 @@ class MatminerFeatures(DocLinkMixin, TransformerMixin, BaseEstimator):
         -------
         self
         """
+        _require_whole_samples(self.featurizer)
         items = self._convert(X)
         self.featurizer_ = deepcopy(self.featurizer)
         if hasattr(self.featurizer_, "fit"):
@@ -260,9 +262,20 @@ def _input_kind(featurizer: Any) -> Literal["composition", "structure", "any"]:
     modules = [base.__module__ for base in type(featurizer).__mro__]
     if any(module.startswith(_COMPOSITION_MODULE) for module in modules):
         return "composition"
-    if any(module.startswith(_STRUCTURE_MODULES) for module in modules):
+    if any(module.startswith(_STRUCTURE_MODULE) for module in modules):
         return "structure"
     return "any"
+
+
+def _require_whole_samples(featurizer: Any) -> None:
+    parts = getattr(featurizer, "featurizers", None)
+    for part in parts if isinstance(parts, list | tuple) else [featurizer]:
+        if type(part).__module__.startswith(_SITE_MODULE):
+            raise InvalidTypeError(
+                f"{type(part).__name__} describes single sites, not structures. Wrap "
+                "it in matminer.featurizers.structure.SiteStatsFingerprint, which "
+                "gives statistics over the sites."
+            )
 
 
 def _ensure_structures(items: np.ndarray, name: str) -> np.ndarray:

@@ -335,3 +335,10 @@ def test_features__in_parallel_search__equals_serial():
     grid = {"compositionfeatures__sets": [("magpie",), DEFAULT]}
     search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(pd.Series(X), y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_features__sets_without_an_order__are_refused():
+    with pytest.raises(InvalidTypeError, match="sets must be a sequence"):
+        CompositionFeatures(sets={"magpie", "stoichiometry"}).transform(["NaCl"])
+    with pytest.raises(InvalidValueError, match=r"unknown name \['magpie'\]"):
+        CompositionFeatures(sets=[["magpie"]]).transform(["NaCl"])

@@ -11,7 +11,12 @@ from matminer.featurizers.composition import (
     Stoichiometry,
     ValenceOrbital,
 )
-from matminer.featurizers.structure import DensityFeatures, GlobalSymmetryFeatures
+from matminer.featurizers.site import AGNIFingerprints
+from matminer.featurizers.structure import (
+    DensityFeatures,
+    GlobalSymmetryFeatures,
+    SiteStatsFingerprint,
+)
 from matminer.featurizers.structure.composite import JarvisCFID
 from pymatgen.core import Composition, Lattice, Structure
 from sklearn.base import clone
@@ -249,3 +254,14 @@ def test_matminer__in_parallel_search__equals_serial():
         search.cv_results_["mean_test_score"][0]
         != search.cv_results_["mean_test_score"][1]
     )
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_matminer__featurizer_of_sites__is_to_be_wrapped_before_any_sample(several):
+    single = AGNIFingerprints()
+    featurizer = MultipleFeaturizer([single]) if several else single
+    salt = Structure(Lattice.cubic(4), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    with pytest.raises(InvalidTypeError, match=r"AGNIFinger.*SiteStatsFinger"):
+        MatminerFeatures(featurizer, on_error="nan").fit([salt])
+    whole = MatminerFeatures(SiteStatsFingerprint(single, stats=("mean",)))
+    assert whole.fit_transform([salt]).shape == (1, len(single.feature_labels()))
