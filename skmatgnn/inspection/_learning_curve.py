@@ -320,6 +320,9 @@ def _distinct_rows(result: BootstrapScores) -> FloatArray:
     independent draws is missed with the same probability, so a fraction f of the draws
     misses that share to the power of f.
     """
-    n_rows = np.average(result.n_train.mean(axis=1) / result.train_sizes)
+    n_train, sizes = result.n_train.mean(axis=1), np.asarray(result.train_sizes)
+    # Small sizes are rounded to whole rows, and to one at least.
+    largest = int(sizes.argmax())
+    n_rows = n_train[largest] / sizes[largest]
     missed = result.n_test.mean() / n_rows
-    return n_rows * (1 - missed**result.train_sizes)
+    return n_rows * (1 - missed ** (n_train / n_rows))

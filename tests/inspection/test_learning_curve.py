@@ -205,3 +205,21 @@ def test_bad_input__of_any_kind__says_what_is_wrong(data, scores):
     ):
         with pytest.raises((ValueError, TypeError), match=match):
             draw(scores, **options)
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(5), 4)])
+def test_rows__distinct_of_small_data__never_exceed_the_rows_there_are(groups):
+    X, y = np.zeros((20, 1)), np.arange(20.0)
+    display = BootstrapLearningCurveDisplay.from_estimator(
+        DummyRegressor(),
+        *(X, y),
+        groups=groups,
+        train_sizes=[0.01, 0.5, 1.0],
+        n_resamples=200,
+        random_state=0,
+        rows="distinct",
+    )
+    units = 20 if groups is None else 5
+    drawn = np.array([1, round(0.5 * units), units])
+    expected = 20 * (1 - (1 - 1 / units) ** drawn)
+    np.testing.assert_allclose(display.n_train_["DummyRegressor"], expected, rtol=0.15)
