@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import lru_cache
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skmatgnn.errors import InvalidValueError
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.preprocessing._formula import (
     ensure_composition_objects,
     find_unusable_compositions,
@@ -22,8 +24,6 @@ from skmatgnn.utils.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from skmatgnn._typing import FloatArray, IntArray
 
 __all__ = ["theoretical_capacity"]
@@ -80,7 +80,10 @@ def theoretical_capacity(
     InvalidValueError
         If lengths differ, or a row cannot be used: unreadable formula, unknown ion,
         different hosts, or more of the ion in the charged state. All such rows are
-        counted in one message, the first with index and reason.
+        counted in one message, the first with index and reason. Or if a valence is no
+        positive number.
+    InvalidTypeError
+        If ``valences`` is no mapping, or the materials are no sequences.
 
     Notes
     -----
@@ -104,7 +107,8 @@ def theoretical_capacity(
     problems: dict[int, str] = {}
     full = _amounts(discharged, "formula_discharge", problems)
     empty = _amounts(charged, "formula_charge", problems)
-    numbers, charges = _ion_numbers(ions, {**_VALENCES, **(valences or {})}, problems)
+    known = {**_VALENCES, **_ensure_valences(valences)}
+    numbers, charges = _ion_numbers(ions, known, problems)
     n_ions = _exchanged(full, empty, numbers, problems)
     mass = full @ _atomic_masses()
     _report(problems, len(discharged), on_error)
@@ -112,6 +116,23 @@ def theoretical_capacity(
     good = np.setdiff1d(np.arange(len(discharged)), list(problems))
     capacity[good] = FARADAY_MAH * n_ions[good] * charges[good] / mass[good]
     return capacity
+
+
+def _ensure_valences(valences: Any) -> Mapping[str, int]:
+    if valences is None:
+        return {}
+    if not isinstance(valences, Mapping):
+        raise InvalidTypeError(
+            "valences must be a mapping of element symbols to charges such as "
+            f"{{'Fe': 2}}; got {describe(valences)}."
+        )
+    for ion, charge in valences.items():
+        usable = isinstance(charge, Real) and not isinstance(charge, bool)
+        if not usable or not 0 < charge < np.inf:
+            raise InvalidValueError(
+                f"valences[{ion!r}] must be a positive number; got {describe(charge)}."
+            )
+    return valences
 
 
 def _ensure_ions(working_ion: Any, n_samples: int) -> np.ndarray:

@@ -205,7 +205,12 @@ def _read_formula(
     cell: Any, plain: dict[str, Any]
 ) -> tuple[Any, dict[str, Any], Sequence[str]]:
     if isinstance(cell, dict) and cell.get("@class") == "Composition":
-        cell = "".join(f"{k}{v:g}" for k, v in cell.items() if not k.startswith("@"))
+        # as many digits as a float has, and no exponent
+        cell = "".join(
+            f"{key}{np.format_float_positional(amount, trim='-')}"
+            for key, amount in cell.items()
+            if not key.startswith("@")
+        )
     if isinstance(cell, str) and cell:
         return cell, plain, ()
     return None, plain, ("it is neither a structure nor a formula",)

@@ -6,7 +6,7 @@ import pytest
 from pymatgen.core import Composition
 
 from skmatgnn.datasets import theoretical_capacity
-from skmatgnn.errors import InvalidValueError
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
 
 ELECTRODES = (
     Path(__file__).parents[2] / "../shared/data/electrodes_mp_2019.csv.gz"
@@ -126,3 +126,17 @@ def test_arguments__that_do_not_fit__are_errors():
         theoretical_capacity(["LiFePO4", "LiCoO2"], ["FePO4", "CoO2"], ["Li"])
     with pytest.raises(InvalidValueError, match="on_error must be"):
         theoretical_capacity(["LiFePO4"], ["FePO4"], "Li", on_error="ignore")
+
+
+@pytest.mark.parametrize(
+    ("valences", "error", "match"),
+    [
+        ([2], InvalidTypeError, "must be a mapping"),
+        ({"Fe": "two"}, InvalidValueError, r"valences\['Fe'\] must be a positive"),
+        ({"Fe": -2}, InvalidValueError, "positive number; got"),
+        ({"Fe": np.nan}, InvalidValueError, "positive number; got"),
+    ],
+)
+def test_capacity__bad_valences__are_named(valences, error, match):
+    with pytest.raises(error, match=match):
+        theoretical_capacity(["FeTiO2"], ["TiO2"], "Fe", valences=valences)

@@ -219,10 +219,12 @@ def test_matminer__mixed_columns__keeps_what_is_plain(serve):
 
 def test_matminer__compositions_of_pymatgen__are_formulas(serve):
     content = {"@module": "pymatgen.core.composition", "@class": "Composition"}
-    table = {"composition": [{**content, "Fe": 2.0, "O": 3.0}], "Tc": [1.5]}
+    amounts = [{"Fe": 2.0, "O": 3}, {"Y": 1 / 3, "O": 1234567.0}]
+    table = {"composition": [{**content, **each} for each in amounts], "Tc": [1.5, 2]}
     serve("matminer", "superconductivity2018", split(table))
     X, y = fetch_matminer("superconductivity2018", target_columns="Tc", return_X_y=True)
-    assert (X.tolist(), y.tolist()) == (["Fe2O3"], [1.5])
+    assert y.tolist() == [1.5, 2.0]
+    assert X.tolist() == ["Fe2O3", "Y0.3333333333333333O1234567"]
 
 
 def test_matminer__objects_of_other_classes__are_not_made(serve):
