@@ -138,6 +138,12 @@ def read_structures(
         raise InvalidTypeError(
             f"structure_column must be a str or None; got {describe(structure_column)}."
         )
+    name = "structure"
+    if name in targets and structure_column not in (None, name):
+        raise InvalidValueError(
+            f"The target column {name!r} of {source} has the name that the structures "
+            f"get, which are in {structure_column!r}. Rename it."
+        )
     parsed = parse_structure_table(
         source,
         structure_column,
@@ -147,7 +153,6 @@ def read_structures(
         verbose=verbose,
         table=_table_of_files(source, structure_column, targets),
     )
-    name = "structure"
     kept = {**parsed.targets, name: parsed.structures}
     frame = parsed.table.to_frame(kept).drop(columns=name, errors="ignore")
     frame.insert(0, name, parsed.structures)

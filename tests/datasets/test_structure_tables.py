@@ -211,3 +211,12 @@ def test_structures__two_charges_of_one_element_on_a_site__are_added_up(tmp_path
     path = write(tmp_path / "t.json", [{"structure": oxide.as_dict()}])
     found = read_structures(path)
     assert found.data[0].formula == "Fe1 O1"
+
+
+def test_structures__target_named_as_the_structures_will_be__is_to_be_renamed(
+    tmp_path, crystals
+):
+    rows = [{"cell": x.as_dict(), "structure": 1.0} for x in crystals]
+    path = write(tmp_path / "t.json", rows)
+    with pytest.raises(InvalidValueError, match=r"'structure'.* in 'cell'. Rename it"):
+        read_structures(path, structure_column="cell", target_columns="structure")
