@@ -159,6 +159,17 @@ def _evaluate_all(result: Result, models: list[Model], store: FitStore) -> None:
                 ]
                 if found:
                     result.evaluations.append(_evaluate(found, target, done, result))
+    _remark_on_outliers(result)
+
+
+def _remark_on_outliers(result: Result) -> None:
+    for evaluation in result.evaluations if result.options.two_sigma else []:
+        if evaluation.two_sigma is None:
+            result.notes.add(
+                f"{evaluation.target}, {evaluation.scheme}: no row that is tested is "
+                "within two standard deviations of the mean of those trained on, so "
+                "there are no such scores"
+            )
 
 
 def _plan(result: Result, models: list[Model]) -> list[Fit]:
@@ -230,12 +241,6 @@ def _evaluate(
     order = np.argsort(rows, kind="stable")
     rows, y_pred, control = rows[order], y_pred[order], control[order]
     usual = usual[order]
-    if options.two_sigma and not usual.any():
-        result.notes.add(
-            f"{samples.target_names[target]}, {fits[0].scheme}: no row that is tested "
-            "is within two standard deviations of the mean of those trained on, so "
-            "there are no such scores"
-        )
     units = rows if samples.groups is None else samples.groups[rows]
 
     def of(part: Any) -> dict[str, Any]:
