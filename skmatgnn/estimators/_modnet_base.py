@@ -71,8 +71,7 @@ class BaseMODNet(BaseNetEstimator):
     _also_saved = ("_n_columns",)
     _learnt: ClassVar[tuple[str, ...]] = (
         *("net_", "target_scaler_", "target_range_", "featurizer_", "ranking_"),
-        *("feature_scaler_", "n_features_in_", "feature_names_in_"),
-        "_given_featurizer",
+        *("feature_scaler_", "_given_featurizer"),
     )
     _discrete_target: ClassVar[bool]
 
@@ -157,6 +156,12 @@ class BaseMODNet(BaseNetEstimator):
                 f"{self._n_columns} in fit. Use one that has the same for all samples."
             )
         return table
+
+    def _forget(self) -> None:
+        if hasattr(self, "ranking_") and self._fitted_featurizer() is None:
+            for name in ("n_features_in_", "feature_names_in_"):  # of a table
+                self.__dict__.pop(name, None)
+        super()._forget()
 
     def _own_featurizer(self) -> Any:
         return CompositionFeatures() if _is_name(self.featurizer) else self.featurizer
