@@ -8,10 +8,10 @@ import torch
 from skorch.callbacks import Callback
 
 from skmatgnn.nets._callbacks import ProgressBar
-from skmatgnn.nets._plain import PlainDescriber
 from skmatgnn.nets._split import HoldOut
 from skmatgnn.nn.ops import way_of_computing
 from skmatgnn.utils.digest import digest
+from skmatgnn.utils.plain import PlainDescriber
 
 if TYPE_CHECKING:
     from skmatgnn.nets._dataset import DeviceDataset

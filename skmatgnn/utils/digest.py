@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import is_dataclass
+from functools import partial
+from pickle import PicklingError
+from types import FunctionType, MethodType
 from typing import Any
 
 import joblib
@@ -32,8 +36,8 @@ def digest(*parts: Any) -> str:
     *parts : object
         Arrays, numbers, strings, containers and dataclasses of these, estimators (by
         their class and parameters, ``n_jobs``, ``verbose`` and ``checkpoint_dir``
-        left out; in a FrozenEstimator, by what they have learnt), or what joblib can
-        hash.
+        left out; in a FrozenEstimator, by what they have learnt), functions (by their
+        code), or other objects.
 
     Returns
     -------
@@ -77,7 +81,19 @@ def _feed(hasher: Any, value: Any, *, fitted: bool = False) -> None:
         hasher.update(_name_of(value))
         _feed_estimator(hasher, value, fitted=fitted)
     else:
-        hasher.update(joblib.hash(value).encode())
+        _feed_object(hasher, value)
+
+
+def _feed_object(hasher: Any, value: Any) -> None:
+    from skmatgnn.utils.plain import PlainDescriber
+
+    if not isinstance(value, FunctionType | MethodType | partial):
+        # what holds a lambda, say, cannot be pickled
+        with suppress(PicklingError, AttributeError, TypeError):
+            hasher.update(joblib.hash(value).encode())
+            return
+    plain = PlainDescriber()
+    _feed(hasher, [plain.describe(value), plain.referred()])
 
 
 def _feed_estimator(hasher: Any, value: Any, *, fitted: bool) -> None:

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from dataclasses import make_dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 import skmatgnn
 from skmatgnn import (
@@ -153,3 +156,20 @@ def test_transfer_matrix__frozen_part_fitted_anew__is_not_taken_for_the_former(
     found = transfer_matrix(data, second, cache_dir=tmp_path, **options)
     assert found.mae[0] == transfer_matrix(data, second, **options).mae[0]
     assert found.mae[0] != transfer_matrix(data, first, **options).mae[0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rate: lambda x: x * rate,
+        lambda rate: partial(lambda x, y: x * y, rate),
+        lambda rate: LRScheduler(LambdaLR, lr_lambda=lambda epoch: rate**epoch),
+        lambda rate: CGCNNRegressor(
+            callbacks=[LRScheduler(LambdaLR, lr_lambda=lambda epoch: rate**epoch)]
+        ),
+    ],
+    ids=["closure", "partial", "callback", "estimator"],
+)
+def test_digest__of_functions_without_a_name__is_that_of_what_they_do(make):
+    assert digest(make(0.5)) == digest(make(0.5))
+    assert digest(make(0.5)) != digest(make(0.9))

@@ -11,15 +11,15 @@ from pickle import PicklingError
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import joblib
 import numpy as np
-import torch
 
 from skmatgnn.utils.digest import digest
 
 __all__ = ["PlainDescriber"]
 
 _ATOMS = (str, bytes, int, float, complex, type(None))
-_CONSTANTS = (*_ATOMS, tuple, frozenset, np.ndarray, np.generic, torch.Tensor)
+_CONSTANTS = (*_ATOMS, tuple, frozenset, np.ndarray, np.generic)
 _OF_CODE = (
     *("co_code", "co_exceptiontable", "co_flags", "co_argcount"),
     *("co_posonlyargcount", "co_kwonlyargcount", "co_names", "co_varnames"),
@@ -45,7 +45,7 @@ class PlainDescriber:
     Examples
     --------
     >>> from skmatgnn.utils.digest import digest
-    >>> from skmatgnn.nets._plain import PlainDescriber
+    >>> from skmatgnn.utils.plain import PlainDescriber
     >>> squared, cubed, again = lambda x: x**2, lambda x: x**3, lambda x: x**2
     >>> one, other, third = (
     ...     digest(PlainDescriber().describe(f)) for f in (squared, cubed, again)
@@ -103,6 +103,8 @@ class PlainDescriber:
         for kinds, method in self._METHODS:
             if isinstance(value, kinds):
                 return method(self, value)
+        if _is_tensor(value):
+            return self._tensor(value)
         if isinstance(value, self.without_fitted):
             settings = {k: v for k, v in vars(value).items() if not k.endswith("_")}
             return [self.describe(type(value)), self._dict(settings)]
@@ -129,9 +131,9 @@ class PlainDescriber:
             return value
         return ["array", list(value.shape), self._list(value.ravel().tolist())]
 
-    def _tensor(self, value: torch.Tensor) -> Any:
+    def _tensor(self, value: Any) -> Any:
         value = value.detach().cpu()
-        if value.dtype == torch.bfloat16:  # which NumPy does not have
+        if str(value.dtype) == "torch.bfloat16":  # which NumPy does not have
             return ["bfloat16", value.float().numpy()]
         return value.numpy()
 
@@ -189,11 +191,11 @@ class PlainDescriber:
 
     def _object(self, value: Any) -> list:
         cls = type(value)
-        content = _state(value) if hasattr(value, "__dict__") else None
+        content: Any = _state(value) if hasattr(value, "__dict__") else None
         # its own way to be pickled may leave out what is no part of its meaning
-        if (content is None or _is_pickled_its_own_way(cls)) and _can_be_hashed(value):
-            content = value
-        elif content is not None:
+        if content is None or _is_pickled_its_own_way(cls):
+            content = _hash(value) or content
+        if isinstance(content, dict):
             content = self._dict(content)
         return [self.describe(cls), content]
 
@@ -202,7 +204,6 @@ class PlainDescriber:
         (dict, _dict),
         ((set, frozenset), _set),
         (np.ndarray, _array),
-        (torch.Tensor, _tensor),
         (partial, _partial),
         (MethodType, _method),
         (ModuleType, _module),
@@ -247,7 +248,13 @@ def _globals_of(code: CodeType) -> Iterator[str]:
 
 
 def _is_constant(value: Any) -> bool:
-    return isinstance(value, (*_CONSTANTS, FunctionType, type, partial))
+    kinds = (*_CONSTANTS, FunctionType, type, partial)
+    return isinstance(value, kinds) or _is_tensor(value)
+
+
+def _is_tensor(value: Any) -> bool:
+    torch: Any = sys.modules.get("torch")  # which nothing here should import
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _parts(member: Any) -> list[Any]:
@@ -271,9 +278,10 @@ def _is_pickled_its_own_way(cls: type) -> bool:
     return any(getattr(cls, n, None) is not getattr(object, n, None) for n in names)
 
 
-def _can_be_hashed(value: Any) -> bool:
+def _hash(value: Any) -> str | None:
+    """Hash an object as a whole, if that can be done."""
     try:
-        digest(value)
+        # of an estimator the parameters, each of its kind
+        return digest(value) if hasattr(value, "get_params") else joblib.hash(value)
     except _UNHASHABLE:
-        return False
-    return True
+        return None

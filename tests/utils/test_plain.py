@@ -18,8 +18,8 @@ import torch
 from joblib import Parallel, delayed
 
 import skmatgnn
-from skmatgnn.nets._plain import PlainDescriber
 from skmatgnn.utils.digest import digest
+from skmatgnn.utils.plain import PlainDescriber
 
 
 def hashed(value):
