@@ -309,7 +309,7 @@ class EmbeddingMapDisplay:
         self.legend_ = self.colorbar_ = None
         if values is None or limits is None:
             self.scatters_ = artists.draw_clusters(ax, self.points_, clusters, style)
-            if legend and len(clusters.sizes):
+            if legend and self.labels is not None:
                 self.legend_ = artists.legend_of(ax, clusters, max_named)
         else:
             self.scatters_ = artists.draw_values(

@@ -253,4 +253,5 @@ def test_bad_points_and_groups__are_errors(points):
 def test_map__all_noise__is_drawn_without_medoids(points):
     display = EmbeddingMapDisplay.from_points(points, [-1] * 14, formulas=FORMULAS)
     assert list(display.scatters_) == [-1]
+    assert legend_texts(display) == ["noise (14)"]
     assert display.texts_ == []
