@@ -59,4 +59,6 @@ def run_batches(
             elif step:
                 counted.append(tally(step["loss"], batch[1]))
             net.notify("on_batch_end", batch=batch, training=training, **step)
-        return torch.cat([one.view(-1, 2) for one in counted])
+        # of several processes one may have no sample of few to validate with
+        none = torch.zeros(0, 2, dtype=torch.float64)
+        return torch.cat([one.view(-1, 2) for one in counted]) if counted else none

@@ -298,3 +298,12 @@ def test_launcher__processes_that_do_not_fit__are_refused(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InvalidValueError, match=text):
         small.model(n_devices=n_devices, batch_size=batch_size).fit(data.X, data.y)
+
+
+def test_two_devices__one_sample_to_validate_with__learn_what_one_learns(data, small):
+    settings = {"early_stopping": True, "validation_fraction": 0.04}
+    y = np.column_stack([data.y, -data.y])
+    one = small.model("MPTRegressor", **settings).fit(data.X, y)
+    two = small.model("MPTRegressor", n_devices=2, **settings).fit(data.X, y)
+    close(losses(two, "valid_loss"), losses(one, "valid_loss"))
+    assert two.best_epoch_ == one.best_epoch_
