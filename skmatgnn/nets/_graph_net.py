@@ -96,6 +96,7 @@ class GraphNet(NeuralNet):
         GraphNet
         """
         super().initialize_module()
+        self.module_.float()  # torch's default may be another, with other draws
         initialize_weights(self.module_, self.seed)
         self.module_.to(module_dtype(self.precision))
         self.shuffle_state_ = np.random.RandomState(self.seed)

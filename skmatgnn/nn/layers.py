@@ -168,7 +168,8 @@ class GaussianBasis(nn.Module):
     def __init__(self, start: float, stop: float, n_basis: int, gamma: float) -> None:
         super().__init__()
         self.gamma = gamma
-        self.register_buffer("centers", torch.linspace(start, stop, n_basis))
+        centers = torch.linspace(start, stop, n_basis, dtype=torch.float32)
+        self.register_buffer("centers", centers)
 
     @classmethod
     def alignn(cls, start: float, stop: float, n_basis: int) -> GaussianBasis:

@@ -41,6 +41,23 @@ def test_seed__batches_and_early_stopping__gives_the_same_bits(estimator, data):
     assert np.array_equal(outputs(clone(estimator).fit(data.X, y), data.X), first)
 
 
+@pytest.fixture
+def default_format():
+    yield torch.set_default_dtype
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_seed__torch_with_another_default_format__gives_the_same_bits(
+    precision, estimator, data, default_format
+):
+    y = target_of(estimator, data)
+    estimator.set_params(precision=precision)
+    first = outputs(clone(estimator).fit(data.X, y), data.X)
+    default_format(torch.float64)
+    assert np.array_equal(outputs(clone(estimator).fit(data.X, y), data.X), first)
+
+
 def test_seed__other__gives_another_model(estimator, data):
     y = target_of(estimator, data)
     first = outputs(clone(estimator).fit(data.X, y), data.X)

@@ -44,7 +44,7 @@ class FractionEncoding(nn.Module):
     def __init__(self, dim: int, resolution: int = 5000, base: float = 50.0) -> None:
         super().__init__()
         self.resolution = resolution
-        exponents = torch.arange(dim // 2) / (dim // 4)
+        exponents = torch.arange(dim // 2, dtype=torch.float32) / (dim // 4)
         columns = (base**-exponents).view(-1, 2)
         self.register_buffer("frequencies", columns.T.contiguous())
 
