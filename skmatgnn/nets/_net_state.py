@@ -40,6 +40,7 @@ def get_state(net: GraphNet) -> tuple[dict[str, Any], list[str]]:
         lost += [f"{type(callback).__name__}.{attribute}" for attribute in left_out]
     state = {
         "weights": dict(net.module_.state_dict()),
+        "frozen": [k for k, p in net.module_.named_parameters() if not p.requires_grad],
         "optimizer": net.optimizer_.state_dict(),
         "history": [
             {k: v for k, v in row.items() if k != "batches"} for row in net.history
@@ -70,6 +71,9 @@ def set_state(net: GraphNet, state: dict[str, Any]) -> list[str]:
     """
     lost: list[str] = []
     net.module_.load_state_dict(state["weights"])
+    # a callback may have frozen some once, and will not again
+    for name, parameter in net.module_.named_parameters():
+        parameter.requires_grad_(name not in state["frozen"])
     for row in state["history"]:
         net.history.append({**row, "batches": []})
     net.best_epoch_, net.best_loss_ = state["best_epoch"], state["best_loss"]
