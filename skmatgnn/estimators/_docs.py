@@ -122,7 +122,9 @@ callbacks : list of skorch callbacks or None, default={callbacks}
     Added to those of the estimator.
 net_params : dict or None, default={net_params}
     Anything else for :class:`skorch.NeuralNet`, for example
-    ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
+    ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``. A ``criterion`` is
+    called with the outputs and with labels, of which ``labels.target`` are the scaled
+    targets, NaN where unknown, and ``labels.weight`` the sample weights, or None.
 """
 
 STRATEGIES = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
+from inspect import signature
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
@@ -286,7 +287,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
         else:
             return net
         if hasattr(self, "fine_tuning"):
-            net.fine_tune(STRATEGIES[self.fine_tuning], self.max_epochs)
+            net.fine_tune(STRATEGIES[self.fine_tuning], net.max_epochs)
         return net
 
     def _continues(self) -> bool:
@@ -371,7 +372,7 @@ class BaseNetEstimator(TransferMixin, CheckpointMixin, DocLinkMixin, BaseEstimat
             arguments["optimizer__fused"] = True  # AdamW has it, others may not
             if device.startswith("cuda"):
                 arguments["optimizer"] = OneLaunchAdamW
-        net = GraphNet(self._module, **{**arguments, **own})
+        net = GraphNet(self._module, **{**_for_classes_of(own, arguments), **own})
         # torch draws weights from the global generator before ours replaces them
         with kept_generator(), taking_turns(device):
             return net.initialize()
@@ -438,6 +439,20 @@ def normalised_weight(sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
         )
     weight = weight / binary_unit(weight.max())  # the sum of huge ones overflows
     return weight / weight.mean()
+
+
+def _for_classes_of(own: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a criterion or an optimizer of the user's does not take."""
+    left = dict(arguments)
+    for kind in {"criterion", "optimizer"} & own.keys():
+        ready = isinstance(own[kind], nn.Module)
+        parameters = {} if ready else signature(own[kind]).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            continue
+        for name in arguments:
+            if name.startswith(f"{kind}__") and name.split("__")[1] not in parameters:
+                del left[name]
+    return left
 
 
 def _require_callbacks(callbacks: list) -> list:

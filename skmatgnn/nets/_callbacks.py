@@ -187,7 +187,9 @@ class EarlyStop(Callback):
 class OneCycle(Callback):
     """Raise the learning rate to ``net.lr`` and anneal it to zero within the run.
 
-    Does nothing but reset the rate where ``net.lr_schedule`` is ``"constant"``.
+    The momentum of Adam and its kind falls and rises along with it, unless the user has
+    set its betas. Does nothing but reset the rate where ``net.lr_schedule`` is
+    ``"constant"``.
 
     References
     ----------
@@ -229,12 +231,13 @@ class OneCycle(Callback):
         self._plan(net, int(max(n_steps, 2)) + 1)  # not of NumPy
 
     def _plan(self, net: GraphNet, n_steps: int) -> None:
-        defaults = net.optimizer_.defaults
+        own = hasattr(net, "optimizer__betas")
         self.scheduler_ = OneCycleLR(
             net.optimizer_,
             [group["peak_lr"] for group in net.optimizer_.param_groups],
             total_steps=n_steps,
-            cycle_momentum="betas" in defaults or "momentum" in defaults,
+            # the momentum of others is none by default, or what the user has set
+            cycle_momentum="betas" in net.optimizer_.defaults and not own,
         )
 
     def on_batch_end(self, net: GraphNet, training: bool = False, **_: Any) -> None:

@@ -21,6 +21,7 @@ from skmatgnn.nets._launched import take_over, train_launched, was_launched
 from skmatgnn.nets._rank_process import INTERRUPT, Failure, Task
 from skmatgnn.nets._ranks import smallest_batch
 from skmatgnn.nets._shipment import read_shipment, shared_folder, write_shipment
+from skmatgnn.nets._split import split_datasets
 from skmatgnn.utils.interrupts import count_interrupt
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _n_ranks(net: GraphNet, dataset: DeviceDataset, n_devices: int) -> int:
             f"n_devices={n_devices} was asked for, but torch sees "
             f"{torch.cuda.device_count()} CUDA device(s)."
         )
-    training, _ = net.get_split_datasets(dataset, None)
+    training, _ = split_datasets(net, dataset)
     # every process has a part of every batch
     smallest = smallest_batch(len(training), net.batch_size)
     if smallest < n_devices:

@@ -22,6 +22,7 @@ from skmatgnn.nets._precision import module_dtype, numerics
 from skmatgnn.nets._ranks import Ranks, is_first, iterator_class, over_ranks, together
 from skmatgnn.nets._replay import ReplayedBatch, ReplayIterator, own_stream
 from skmatgnn.nets._seeding import initialize_weights
+from skmatgnn.nets._split import split_datasets
 from skmatgnn.nets._step import compute_step, evaluate_step
 from skmatgnn.nets._stops import locate, report_interrupt
 from skmatgnn.nets._turns import taking_turns, to_host
@@ -62,6 +63,8 @@ class GraphNet(NeuralNet):
     """
 
     ranks_: Ranks | None = None  # the processes, while several train together
+    best_epoch_: int | None = None  # and its loss, of BestModel, which can be left out
+    best_loss_: float = np.inf
     max_epochs: int
 
     def __init__(
@@ -366,7 +369,7 @@ class GraphNet(NeuralNet):
         self.planned_epochs_ = self.max_epochs if epochs is None else epochs
         self.stop_training_ = False
         self.interrupted_ = False
-        train, valid = self.get_split_datasets(X, y)
+        train, valid = split_datasets(self, X)
         n_before = len(self.history) - self.n_recalled_
         try:
             with self.numerics(), own_stream(self.device), together(self):

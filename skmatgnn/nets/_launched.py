@@ -15,6 +15,7 @@ import torch.distributed as dist
 
 from skmatgnn.errors import InvalidValueError
 from skmatgnn.nets._ranks import Ranks, smallest_batch
+from skmatgnn.nets._split import split_datasets
 
 if TYPE_CHECKING:
     from skmatgnn.nets._dataset import DeviceDataset
@@ -102,7 +103,7 @@ def train_launched(net: GraphNet, dataset: DeviceDataset, n_devices: int) -> Non
             f"n_devices={n_devices}, but a launcher has started {n_ranks} processes. "
             f"Set n_devices={n_ranks}, or start this program without a launcher."
         )
-    training, _ = net.get_split_datasets(dataset, None)
+    training, _ = split_datasets(net, dataset)
     size = smallest_batch(len(training), net.batch_size)
     if size < n_ranks:
         raise InvalidValueError(

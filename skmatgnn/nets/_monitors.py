@@ -100,12 +100,16 @@ class PropertyMonitor(_Monitor):
     """Watch the mean of the properties' validation losses.
 
     Each property counts the same, however many of its values are known: the mean over
-    all values would follow the largest property alone.
+    all values would follow the largest property alone. A criterion that has no losses
+    of each is watched itself.
     """
 
     def _sums(
         self, net: GraphNet, prediction: Tensor, labels: Labels
     ) -> tuple[Tensor, Tensor]:
+        if not hasattr(net.criterion_, "sums"):  # one of the user's
+            nothing = prediction.new_zeros(1)
+            return nothing, nothing
         return net.criterion_.sums(prediction, labels)
 
     def _record(self, net: GraphNet, total: np.ndarray, known: np.ndarray) -> None:

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from torch.utils.data import Subset
 
 from skmatgnn.nets._dataset import DeviceDataset
 
-__all__ = ["HoldOut"]
+if TYPE_CHECKING:
+    from skmatgnn.nets._graph_net import GraphNet
+
+__all__ = ["HoldOut", "split_datasets"]
+
+
+def split_datasets(
+    net: GraphNet, dataset: DeviceDataset
+) -> tuple[DeviceDataset, DeviceDataset | None]:
+    """Split a dataset as a net does, of which skorch's splits make subsets of torch's.
+
+    Parameters
+    ----------
+    net : GraphNet
+    dataset : DeviceDataset
+
+    Returns
+    -------
+    train, valid : DeviceDataset
+        ``valid`` is None where nothing is held out.
+    """
+    train, valid = net.get_split_datasets(dataset, None)
+    return _as_ours(train), _as_ours(valid)
+
+
+def _as_ours(part: Any) -> Any:
+    if isinstance(part, Subset):
+        return _as_ours(part.dataset).subset(np.asarray(part.indices))
+    return part
 
 
 class HoldOut:
