@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,12 +122,14 @@ class _Reduced:
 
     def __init__(self, structures: StructureArray) -> None:
         self.structures = structures
+        # pymatgen reduces and compares no others
+        self.periodic = replace(structures, pbc=np.ones_like(structures.pbc))
         self._cells: dict[int, Any] = {}
 
     def cell(self, row: int) -> Any:
         """Find the cell that StructureMatcher would reduce the structure to."""
         if row not in self._cells:
-            reduced = self.structures[row].get_reduced_structure("niggli")
+            reduced = self.periodic[row].get_reduced_structure("niggli")
             self._cells[row] = reduced.get_primitive_structure()
         return self._cells[row]
 
@@ -137,6 +139,8 @@ class _Reduced:
 
         if self.structures[row] == other.structures[index]:
             return True
+        if (self.structures.pbc[row] != other.structures.pbc[index]).any():
+            return False
         a, b = self.cell(row), other.cell(index)
         return len(a) == len(b) and StructureMatcher().fit(
             a, b, skip_structure_reduction=True
@@ -197,6 +201,8 @@ def _read(triple: Any, index: int) -> _Part:
 
 def _read_columns(X: Any, y: Any, name: str) -> _Part:
     values = y.to_numpy() if hasattr(y, "to_numpy") else y
+    # NumPy would give what a mask hides
+    values = values.tolist() if isinstance(values, np.ma.MaskedArray) else values
     values = np.asarray(values, dtype=object)
     if values.ndim != 1:
         raise InvalidValueError(f"y must have one dimension; got {values.ndim}.")

@@ -111,6 +111,28 @@ def test_merge__unknown_values__are_left_out(crystals):
     assert table.data.tolist() == [b, a]
 
 
+def test_merge__masked_values__are_unknown(crystals):
+    a, b = crystals["NaCl"], crystals["CsCl"]
+    y = np.ma.array([1.0, 1e9], mask=[False, True])
+    table = merge_properties([([a, b], y, "gap")])
+    assert as_lists(table.target) == [[1.0]]
+    assert table.report["unknown"].tolist() == [1]
+
+
+@pytest.mark.parametrize("pbc", [(False,) * 3, (True, True, False)])
+def test_merge__molecules_and_slabs__are_compared_in_their_boxes(pbc):
+    def in_box(distance, pbc):
+        box = Lattice(np.diag([5.0, 5.0, 9.0]), pbc=pbc)
+        coords = [[0, 0, 0], [distance, 0, 0]]
+        return Structure(box, ["Si", "O"], coords, coords_are_cartesian=True)
+
+    one, near, other = in_box(1.5, pbc), in_box(1.5001, pbc), in_box(1.5, (True,) * 3)
+    table = merge_properties(
+        [([one], [1], "gap"), ([near, other], [2, 3], "volume")], match="structure"
+    )
+    assert as_lists(table.target) == [[1, 2], [None, 3]]
+
+
 def test_merge__containers__do_not_matter(crystals):
     structures = [crystals[name] for name in ("NaCl", "SrTiO3", "hcp_Mg")]
     expected = merge_properties([(structures, [1, 2, 3], "a")]).target
