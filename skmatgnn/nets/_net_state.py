@@ -75,7 +75,7 @@ def set_state(net: GraphNet, state: dict[str, Any]) -> list[str]:
     for name, parameter in net.module_.named_parameters():
         parameter.requires_grad_(name not in state["frozen"])
     for row in state["history"]:
-        net.history.append({**row, "batches": []})
+        net.history.append({**row, "batches": [{}]})  # callbacks look at the last one
     net.best_epoch_, net.best_loss_ = state["best_epoch"], state["best_loss"]
     net.shuffle_state_ = state["shuffling"]
     for source, position in zip(_sources(net), state["noise"], strict=True):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict, namedtuple
 
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Freezer, TrainEndCheckpoint
 from torch.optim.swa_utils import AveragedModel
 
 from skmatgnn.nets import TrainingStateWarning, _training_record
@@ -164,3 +165,28 @@ def test_callback__that_makes_its_state_late__is_named_and_begins_anew(
     with pytest.warns(TrainingStateWarning, match=r"Averaging\.average_ could not"):
         model.fit(data.X, data.y)
     assert int(averaging.average_.n_averaged) == 2
+
+
+def test_callback__that_has_frozen_layers__goes_on_to_the_same_bits(
+    make_model, data, fit_until, tmp_path
+):
+    expected = make_model(callbacks=[Freezer("head*")]).fit(data.X, data.y)
+    stopped = make_model(callbacks=[Freezer("head*")], checkpoint_dir=tmp_path)
+    fit_until(stopped, data, 3)
+    found = make_model(callbacks=[Freezer("head*")], checkpoint_dir=tmp_path)
+    found.fit(data.X, data.y)
+    np.testing.assert_array_equal(found.predict(data.X), expected.predict(data.X))
+
+
+def test_callback__that_looks_at_the_last_batch__may_where_nothing_is_left_to_do(
+    make_model, data, tmp_path
+):
+    for folder in ("one", "other"):
+        last = TrainEndCheckpoint(dirname=tmp_path / folder, f_pickle=None)
+        model = make_model(callbacks=[last], checkpoint_dir=tmp_path / "states")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TrainingStateWarning)
+            model.fit(data.X, data.y)
+    files = [tmp_path / folder / "train_end_params.pt" for folder in ("one", "other")]
+    one, other = (torch.load(file, weights_only=True) for file in files)
+    assert all(torch.equal(one[key], other[key]) for key in one)
