@@ -41,7 +41,7 @@ def element_table(features: Any) -> np.ndarray:
     if isinstance(features, str):
         return NAMED_TABLES[features]()
     try:
-        table = np.asarray(features, dtype=np.float64)
+        table = np.array(features, dtype=np.float64, order="C")  # torch's only one
     except (TypeError, ValueError) as error:
         raise InvalidValueError(
             "element_features must be one of the names or a table of numbers; could "

@@ -310,3 +310,15 @@ def test_real_data__one_line_grouped_cross_validation__beats_the_median(
     zeros = np.zeros((len(y), 1))
     median = DummyRegressor(strategy="median")
     assert ours < 0.85 * -cross_val_score(median, zeros, y, **arguments).mean()
+
+
+def test_element_features__any_layout_in_memory__same_model(data, small):
+    table = np.random.default_rng(0).normal(size=(119, 3))
+    backwards = table[::-1].copy()[::-1]
+    models = [
+        small.model(element_features=given).fit(data.X, data.y)
+        for given in (table, backwards, np.asfortranarray(table))
+    ]
+    one, two, three = (model.predict(data.X) for model in models)
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, three)
