@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skmatgnn.errors import InvalidTypeError, InvalidValueError
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.utils.targets import ensure_numbers
 from skmatgnn.utils.validation import describe, require_consistent_length
 
@@ -52,12 +52,7 @@ def ensure_baseline(
 
 def ensure_column(values: Any, name: str) -> FloatArray:
     """Convert one number per sample; NaN is left for the caller."""
-    try:
-        array = ensure_numbers(values, name)
-    except TypeError as error:
-        raise InvalidTypeError(
-            f"{name} must be numbers; got {describe(values)}."
-        ) from error
+    array = ensure_numbers(values, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:

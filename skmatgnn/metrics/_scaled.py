@@ -15,6 +15,7 @@ from skmatgnn.metrics._reduce import (
     ensure_table,
     ensure_targets,
 )
+from skmatgnn.utils.targets import ensure_numbers
 from skmatgnn.utils.validation import require_option
 
 if TYPE_CHECKING:
@@ -176,7 +177,9 @@ def _column_means(table: FloatArray, weight: FloatArray | None) -> FloatArray:
 
 def _ensure_baseline(baseline: Any, scored: Targets) -> FloatArray:
     shape = scored.y_true.shape
-    given = np.asarray(baseline, dtype=np.float64)
+    is_one = np.ndim(baseline) == 0
+    given = ensure_numbers([baseline] if is_one else baseline, "baseline")
+    given = given[0] if is_one else given
     if given.ndim == 1 and shape[1] == 1 and len(given) == shape[0]:
         given = given.reshape(-1, 1)
     if given.shape not in {(), (shape[1],), shape}:

@@ -90,7 +90,7 @@ def ensure_numbers(values: Any, name: str) -> np.ndarray:
     Parameters
     ----------
     values : array-like
-        Masked entries of a masked array become NaN.
+        Masked entries, None and pandas' NA become NaN.
     name : str
         The argument, for the message.
 
@@ -103,8 +103,10 @@ def ensure_numbers(values: Any, name: str) -> np.ndarray:
     InvalidValueError
         If a value is infinite or no number, with the place of the first, or if the
         shape is none of numbers in one or two dimensions.
+    InvalidTypeError
+        If it is no array-like of numbers.
     """
-    values = _without_mask(values)
+    values = _with_nan(values)
     try:
         return check_array(
             values,
@@ -119,6 +121,10 @@ def ensure_numbers(values: Any, name: str) -> np.ndarray:
         if place:
             reason = f"{name} must be finite numbers, or NaN for unknown: {reason}"
         raise InvalidValueError(f"{reason}{place}.") from error
+    except TypeError as error:
+        raise InvalidTypeError(
+            f"{name} must be numbers, one for each sample; got {describe(values)}."
+        ) from error
 
 
 def ensure_class_labels(y: Any, *, estimator: Any = None) -> np.ndarray:
@@ -221,6 +227,21 @@ def _without_mask(values: Any) -> Any:
     return values
 
 
+def _with_nan(values: Any) -> Any:
+    """Put NaN for what is missing, in whatever way; leave all else as it is."""
+    values = _without_mask(values)
+    try:
+        array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    except ValueError:  # rows of different lengths
+        return values
+    return _nan_for_missing(array) if array.dtype == object and array.ndim else values
+
+
+def _nan_for_missing(array: np.ndarray) -> np.ndarray:
+    missing = [is_missing(value) for value in array.flat]
+    return np.where(np.reshape(missing, array.shape), np.nan, array)
+
+
 def _float_targets(y: Any) -> np.ndarray:
     y = _without_mask(y)
     if hasattr(y, "to_numpy"):
@@ -246,8 +267,7 @@ def _float_targets(y: Any) -> np.ndarray:
                 "to numbers of a unit that you choose."
             )
         if array.dtype == object:  # pandas' NA has no float
-            missing = [is_missing(value) for value in array.flat]
-            array = np.where(np.reshape(missing, array.shape), np.nan, array)
+            array = _nan_for_missing(array)
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         if isinstance(error, InvalidValueError):

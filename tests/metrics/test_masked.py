@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
-from skmatgnn.errors import InvalidValueError
+from skmatgnn.errors import InvalidTypeError, InvalidValueError
 from skmatgnn.metrics import (
     masked_mean_absolute_error,
     masked_r2_score,
@@ -172,3 +172,21 @@ def test_masked_metric__of_masked_array__leaves_out_what_is_masked():
 def test_masked_metric__no_number__is_named_by_its_place(y_true, match):
     with pytest.raises(InvalidValueError, match=match):
         masked_mean_absolute_error(y_true, np.zeros(np.shape(y_true)))
+
+
+@pytest.mark.parametrize(
+    "y_true",
+    [
+        [1, pd.NA],
+        np.array([1, None], dtype=object),
+        pd.Series([1, pd.NaT], dtype=object),
+        pd.DataFrame({"a": [1, pd.NA]}),
+    ],
+)
+def test_masked_metric__whatever_is_missing__is_unknown(y_true):
+    assert masked_mean_absolute_error(y_true, [2.0, 3.0]) == 1.0
+
+
+def test_masked_metric__no_array__is_named():
+    with pytest.raises(InvalidTypeError, match=r"y_true must be numbers, one.*dict"):
+        masked_mean_absolute_error({"a": 1.0}, [1.0])

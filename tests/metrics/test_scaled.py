@@ -7,6 +7,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import mean_absolute_error
 from sklearn.model_selection import KFold, cross_val_predict
 
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.metrics import scaled_mean_absolute_error
 
 
@@ -126,3 +127,8 @@ def test_smae__small_but_real_spread__is_not_taken_for_none():
 def test_smae__contradicting_options__say_what_to_do(options, match):
     with pytest.raises(ValueError, match=match):
         scaled_mean_absolute_error([1.0, 2.0, 4.0], [1.0, 2.0, 3.0], **options)
+
+
+def test_smae__baseline_without_numbers__is_named():
+    with pytest.raises(InvalidValueError, match=r"baseline must be finite.*'mean'"):
+        scaled_mean_absolute_error([1.0, 2.0], [1.0, 2.0], baseline="mean")
