@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from skmatgnn.utils.elements import ATOMIC_NUMBERS, ELEMENT_SYMBOLS, N_ELEMENTS
+from skmatgnn.utils.validation import is_missing
 
 __all__ = ["UnusableError", "amounts_of"]
 
@@ -77,7 +78,7 @@ def amounts_of(item: Any) -> dict[int, float]:
 
 
 def _reason_for_type(item: Any) -> str:
-    if isinstance(item, float) and math.isnan(item):
+    if is_missing(item):
         return (
             "a missing value, no composition (pandas reads the formula NaN as missing "
             "unless told keep_default_na=False)"

@@ -15,6 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmatgnn.preprocessing import StructureArray
+from skmatgnn.utils.validation import require_option
 
 __all__ = [
     "expected_failed_checks",
@@ -83,6 +84,11 @@ def numeric_adapter(cls: type, *, rows_to: str = "structures") -> type:
     type
         A subclass named ``Numeric<cls>``, with the same constructor.
 
+    Raises
+    ------
+    InvalidValueError
+        If ``rows_to`` is neither.
+
     Examples
     --------
     >>> from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -92,6 +98,7 @@ def numeric_adapter(cls: type, *, rows_to: str = "structures") -> type:
     >>> len(list(estimator_checks_generator(adapter))) > 50
     True
     """
+    require_option("rows_to", rows_to, ("structures", "formulas"))
     convert = _pack_rows if rows_to == "structures" else _formulas
     namespace: dict[str, Any] = {
         "__sklearn_tags__": _numeric_tags(cls),

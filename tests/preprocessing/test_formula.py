@@ -88,11 +88,12 @@ WRONG_TYPE = [
     (3.5, "no composition"),
     (np.int64(3), "no composition"),
     (float("nan"), "keep_default_na=False"),
+    (pd.NA, "keep_default_na=False"),
     (b"Fe", "decode it first"),
     (["Fe", "O"], "no composition"),
     (("Fe", 2), "no composition"),
     (Composition, "no composition"),
-    (pd.NA, "no composition"),
+    (pd.NaT, "missing value, no composition"),
 ]
 
 

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
 from skmatgnn import CGCNNClassifier, CGCNNRegressor, GraphEmbedding
+from skmatgnn.errors import InvalidValueError
 from skmatgnn.featurizers import MagpieFeatures
 from skmatgnn.preprocessing import StructureArray
 from skmatgnn.testing import expected_failed_checks, numeric_adapter
@@ -132,3 +133,8 @@ def test_expected_failures__only_with_batch_statistics__and_with_a_reason():
     assert expected_failed_checks(model(norm="layer")) == {}
     reasons = expected_failed_checks(model(norm="batch"))
     assert all("sample_weight" in name and text for name, text in reasons.items())
+
+
+def test_numeric_adapter__unknown_kind_of_rows__is_refused():
+    with pytest.raises(InvalidValueError, match=r"rows_to must be one of.*structure'"):
+        numeric_adapter(CGCNNRegressor, rows_to="structure")
