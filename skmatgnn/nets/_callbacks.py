@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm.auto import tqdm
 
+from skmatgnn.nets._turns import to_host
 from skmatgnn.nn.layers import BatchNorm
 
 if TYPE_CHECKING:
@@ -36,11 +37,17 @@ def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
     torch._foreach_copy_([*target.values()], [source[name] for name in target])
 
 
+def _is_finite(net: GraphNet) -> bool:
+    sizes = torch._foreach_norm([*net.module_.parameters()], 1)  # noqa: SLF001 - fast
+    return bool(np.isfinite(to_host(torch.stack(sizes))).all())
+
+
 class BestModel(Callback):
     """Remember the best epoch and restore its weights when training ends.
 
     Best is the lowest validation loss, or training loss where nothing was held out;
-    of many properties it is the mean of their validation losses.
+    of many properties it is the mean of their validation losses. An epoch whose last
+    steps broke the weights is none, though its training loss does not show it yet.
     """
 
     def on_train_begin(self, net: GraphNet, **_: Any) -> None:
@@ -62,8 +69,9 @@ class BestModel(Callback):
         net : GraphNet
         **_ : object
         """
-        loss = net.history[-1, _monitored(net)]
-        if loss < net.best_loss_:
+        name = _monitored(net)
+        loss = net.history[-1, name]
+        if loss < net.best_loss_ and (name != "train_loss" or _is_finite(net)):
             net.best_epoch_, net.best_loss_ = len(net.history), loss
             state = net.module_.state_dict()
             if self.state_ is None:

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Callback
 
 from skmatgnn import CrabNetRegressor
 from skmatgnn.nets import GraphNet, TrainingInterruptedWarning
@@ -58,6 +59,32 @@ def test_fit__loss_becomes_nan__names_epoch_step_and_samples(
     assert rows == sorted(rows)
     assert np.array_equal(model.predict(data.X), kept.predict(data.X))
     assert model.best_epoch_ <= 3
+
+
+class NanGradients(Callback):
+    """Break the gradients of one epoch, after its loss."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_grad_computed(self, net, named_parameters=(), **_):
+        if len(net.history) == self.epoch:
+            for _, parameter in named_parameters:
+                parameter.grad.fill_(torch.nan)
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_fit__weights_become_nan_after_the_best_loss__are_not_kept(
+    make_model, data, epoch
+):
+    settings = {"batch_size": 100, "lr_schedule": "constant", "norm": "layer"}
+    model = make_model(callbacks=[NanGradients(epoch)], **settings)
+    kept = "no model is kept" if epoch == 1 else "the model of epoch 2 is kept"
+    with pytest.warns(TrainingInterruptedWarning, match=kept):
+        model.fit(data.X, data.y)
+    if epoch == 3:
+        expected = make_model(**{**settings, "max_epochs": 2}).fit(data.X, data.y)
+        assert np.array_equal(model.predict(data.X), expected.predict(data.X))
 
 
 def test_fit__outlier_in_y__is_named_where_it_stood(data):
