@@ -12,6 +12,8 @@ __all__ = ["as_tuples"]
 def as_tuples(value: Any) -> Any:
     """Copy nested lists, tuples and arrays as tuples, which compare by their content.
 
+    Numbers of NumPy, as of a grid, become those of Python, which torch may need.
+
     Parameters
     ----------
     value : object
@@ -19,7 +21,7 @@ def as_tuples(value: Any) -> Any:
     Returns
     -------
     object
-        The same if it is no such container.
+        The same if it is neither such a container nor such a number.
 
     Examples
     --------
@@ -28,7 +30,7 @@ def as_tuples(value: Any) -> Any:
     >>> as_tuples([[1, 2], np.array([3]), "a"])
     ((1, 2), (3,), 'a')
     """
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return tuple(as_tuples(item) for item in value)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pymatgen.core import Lattice, Structure
+from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
@@ -226,6 +227,15 @@ def test_net_params__gradient_clipping_by_skorch__works(data, small):
     assert not np.array_equal(
         model.predict(data.X), small.model().fit(data.X, data.y).predict(data.X)
     )
+
+
+def test_parameters__numbers_of_numpy__give_the_same_model(estimator, data):
+    y = data.labels if hasattr(estimator, "predict_proba") else data.y
+    given = estimator.get_params(deep=False).items()
+    numbers = {k: v for k, v in given if type(v) in (int, float)}
+    expected = clone(estimator).fit(data.X, y).embed(data.X)
+    estimator.set_params(**{k: np.array([v])[0] for k, v in numbers.items()})
+    assert np.array_equal(estimator.fit(data.X, y).embed(data.X), expected)
 
 
 def test_lr_schedule__one_cycle__ends_near_zero(data, small):
