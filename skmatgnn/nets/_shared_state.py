@@ -119,11 +119,15 @@ class _ThreadLimit:
         if number is None or number == before:
             yield
             return
-        self._set(number)
         try:
+            self._set(number)
             yield
         finally:
-            self._set(before)
+            try:
+                self._set(before)
+            except KeyboardInterrupt:  # it takes long enough for Ctrl-C to fall in
+                self._set(before)
+                raise
 
     def _set(self, number: int) -> None:
         with self._lock:

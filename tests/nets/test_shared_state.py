@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from skmatgnn.nets import _memory
+from skmatgnn.nets import _memory, _shared_state
 from skmatgnn.nets._memory import retained_memory
 from skmatgnn.nets._shared_state import (
     held_matmul_precision,
@@ -173,6 +173,23 @@ def test_thread_limit__none__leaves_the_number(pool):
 
 
 # --- memory and random numbers
+
+
+@pytest.mark.parametrize("when", ["entering", "leaving"])
+def test_thread_limit__ctrl_c_while_it_is_set__number_is_as_before(when, monkeypatch):
+    before, asked = torch.get_num_threads(), []
+    ask = _shared_state._threads_of_a_new_thread
+
+    def interrupted():
+        asked.append(ask())
+        if len(asked) == ["entering", "leaving"].index(when) + 1:
+            raise KeyboardInterrupt
+        return asked[-1]
+
+    monkeypatch.setattr(_shared_state, "_threads_of_a_new_thread", interrupted)
+    with pytest.raises(KeyboardInterrupt), limited_threads(before + 1):
+        assert when == "leaving"
+    assert torch.get_num_threads() == before
 
 
 def test_retained_memory__several_threads__is_given_back_by_the_last(pool, monkeypatch):
