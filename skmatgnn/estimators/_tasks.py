@@ -133,7 +133,6 @@ class NetRegressorMixin(MaskedRegressorMixin):
                 f"y has {targets.shape[1]} targets; the model was trained on "
                 f"{self.n_outputs_}. Set warm_start=False and call fit for a new model."
             )
-        self.one_dimensional_ = self._one_dimensional_y
         return self.target_scaler_.transform(targets)
 
     def _require_spread(
@@ -150,6 +149,11 @@ class NetRegressorMixin(MaskedRegressorMixin):
                     f"but its {len(targets)} row(s) have {came} in column {column} of "
                     "y. Give it more rows, or call fit on a part of the data first."
                 )
+
+    def _finish(self, dataset: Any) -> Self:
+        # only now: a warm start that fails leaves the model as it was
+        self.one_dimensional_ = self._one_dimensional_y
+        return super()._finish(dataset)
 
     def _head_mismatch(self, source: Any, *, strict: bool) -> str | None:
         if not isinstance(source, NetRegressorMixin):

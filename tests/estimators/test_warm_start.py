@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from skorch.callbacks import Callback
 
 from skmatgnn.errors import InvalidValueError
 
@@ -312,3 +313,17 @@ def test_failed_fit__cold__leaves_no_half_fitted_model(data, small):
         model.fit(data.X, np.full(24, np.nan))
     with pytest.raises(NotFittedError):
         model.predict(data.X)
+
+
+class Broken(Callback):
+    def on_train_begin(self, net, **_):
+        raise RuntimeError("broken")
+
+
+def test_failed_fit__warm__leaves_the_model_as_it_was(regressor, data):
+    regressor.set_params(warm_start=True).fit(data.X, data.y)
+    expected = regressor.predict(data.X)
+    regressor.set_params(callbacks=[Broken()])
+    with pytest.raises(RuntimeError, match="broken"):
+        regressor.fit(data.X, data.y[:, None])
+    assert np.array_equal(regressor.predict(data.X), expected)
