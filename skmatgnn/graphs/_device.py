@@ -25,7 +25,8 @@ def resolve_device(device: str | torch.device) -> str:
     Raises
     ------
     InvalidValueError
-        If it is no device, or is CUDA where there is none.
+        If it is no device, of another kind than CPU and CUDA, or CUDA where there is
+        none.
 
     Examples
     --------
@@ -42,6 +43,11 @@ def resolve_device(device: str | torch.device) -> str:
             f"device must be 'auto' or a torch device such as 'cpu' or 'cuda:0'; got "
             f"{device!r}."
         ) from error
+    if kind not in {"cpu", "cuda"}:  # Apple's, say, has no float64 to add up losses in
+        raise InvalidValueError(
+            f"device={device!r} is of a kind that is not supported. Use 'cpu', 'cuda' "
+            "or 'auto'."
+        )
     if kind == "cuda" and not torch.cuda.is_available():
         raise InvalidValueError(
             f"device={device!r} was asked for, but torch sees no CUDA device. Use "

@@ -84,6 +84,7 @@ def test_parameter__wrong_value__is_refused_by_name(parameter, estimator, refusa
     [
         ({"device": "gpu"}, "'gpu'.*'cpu' or 'cuda:0'|device must be"),
         ({"device": ""}, "device must be"),
+        ({"device": "mps"}, "'mps'.*not supported.*'cpu', 'cuda' or 'auto'"),
         ({"callbacks": [3]}, "callbacks.*int.*index 0"),
         ({"callbacks": [None]}, "callbacks.*index 0"),
         ({"net_params": {"no_such_thing": 1}}, "no_such_thing"),
