@@ -146,6 +146,10 @@ class PlainDescriber:
     def _module(self, value: ModuleType) -> str:
         return f"module {value.__name__}"
 
+    def _ufunc(self, value: np.ufunc) -> str:
+        # not by its attributes, to which others add: dask.array a signature
+        return f"ufunc {value.__name__}"
+
     def _builtin(self, value: Any) -> Any:
         """Describe what has no code to look at, such as ``math.sqrt``."""
         owner = getattr(value, "__self__", None)
@@ -204,6 +208,7 @@ class PlainDescriber:
         (dict, _dict),
         ((set, frozenset), _set),
         (np.ndarray, _array),
+        (np.ufunc, _ufunc),
         (partial, _partial),
         (MethodType, _method),
         (ModuleType, _module),

@@ -332,3 +332,12 @@ def test_description__of_what_was_sent_to_a_worker__is_the_same(script):
     expected = [hashed(value) for value in values]
     found = Parallel(n_jobs=2)(delayed(hashed)(value) for value in values)
     assert found == expected
+
+
+def test_description__ufunc_that_another_package_has_documented__is_the_same():
+    ufunc = np.frompyfunc(math.sin, 1, 1)
+    before = hashed(ufunc), hashed(np.sin)
+    if hasattr(ufunc, "__dict__"):  # as dask.array does with all of NumPy's
+        ufunc.__signature__ = "(x)"
+    assert (hashed(ufunc), hashed(np.sin)) == before
+    assert len({*before, hashed(np.cos)}) == 3
