@@ -212,10 +212,9 @@ def test_one_device__is_this_process(data, small, monkeypatch):
     assert losses(one) == losses(none)
 
 
-@pytest.mark.parametrize("device", ["cpu:0", "meta"])
-def test_devices__of_one_named_device__are_refused(device, data, small):
+def test_devices__of_one_named_device__are_refused(data, small):
     with pytest.raises(InvalidValueError, match="n_devices=2 needs device='cuda'"):
-        small.model(n_devices=2, device=device).fit(data.X, data.y)
+        small.model(n_devices=2, device="cpu:0").fit(data.X, data.y)
 
 
 def test_devices__more_than_there_are__are_refused(data, small, monkeypatch):
