@@ -37,7 +37,7 @@ from skmatgnn.nn.ops._choice import ANGLE_STEPS
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EDGES, PER_WARP = (1, 2, 4, 8), (256, 512, 1024)
 OPTIONS = ((), (("maxnreg", 128),), (("maxnreg", 168),))
-WARPS, NODES = (1056, 1584, 2112, 4224), (1, 2, 4)
+WARPS, NODES, STAGES = (1056, 1584, 2112, 4224), (1, 2, 4), (1, 3, 4)
 KERNELS = ("forward", "node", "sender", "receiver")
 
 
@@ -88,38 +88,45 @@ def flat(outputs):
 def settings(kernel, launch):
     """Tiles of which every warp has its share, in the warps that there may be."""
     shared = kernel in ("node", "sender")  # sums over all rows, by program
-    for edges, per_warp, options, nodes, warps in itertools.product(
+    piped = kernel in ("forward", "sender")
+    for edges, per_warp, options, nodes, warps, stages in itertools.product(
         EDGES,
         PER_WARP,
         OPTIONS,
         NODES if kernel == "sender" else (1,),
         WARPS if shared else (launch.Tile().warps_at_once,),
+        STAGES if piped else (1,),
     ):
         if nodes > 1 and edges > 1:  # too many to try
             continue
         if per_warp * launch.MAX_WARPS >= nodes * edges * WIDTH >= per_warp:
-            yield launch.Tile(edges, per_warp, nodes, warps, options)
+            yield launch.Tile(edges, per_warp, nodes, warps, stages, options)
 
 
 def time_kernel(kernel, call, floor, launch):
-    expected, rows, default = flat(call()), [], dict(launch.WIDE_TILES)
+    expected, rows = flat(call()), []
+    every = (launch.TILES, launch.NARROW_TILES, launch.MANY_TILES)
+    defaults = [dict(tiles) for tiles in every]
     for tile in settings(kernel, launch):
-        launch.WIDE_TILES[kernel] = tile
+        for tiles in every:
+            tiles[kernel] = tile
         pairs = zip(flat(call()), expected, strict=True)
         error = max(float((a - b).norm() / b.norm()) for a, b in pairs)
         seconds = median_seconds(call, 10)
         row = {"kernel": kernel, **asdict(tile), "options": dict(tile.options)}
         row |= {"ms": 1e3 * seconds, "fraction": floor / seconds, "error": error}
         rows.append(row)
-    launch.WIDE_TILES = default
+    for tiles, default in zip(every, defaults, strict=True):
+        tiles.clear()
+        tiles.update(default)
     rows.sort(key=lambda row: row["ms"])
     return rows
 
 
 def table_rows(batch, bandwidth):
     """Sums over the edges that read the same row of a table."""
-    from skmatgnn.nn._inputs import bond_cosines
     from skmatgnn.nn.ops import _table as table
+    from skmatgnn.nn.ops import bond_cosines
 
     cosines, n = bond_cosines(batch.displacement, batch.triplets), ANGLE_STEPS
     index = table.nearest(cosines, -1.0, 1.0, n)[1]

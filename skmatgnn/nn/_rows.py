@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skmatgnn.nn._inputs import GraphInput, bond_cosines
+from skmatgnn.nn._inputs import GraphInput
 from skmatgnn.nn.ops import (
     Adjacency,
+    bond_cosines,
     merge_alike,
     segment_mean,
     segment_sum,

@@ -16,6 +16,7 @@ from skmatgnn.nn.ops import (
     edge_gated_update,
     gather_receivers,
     gather_senders,
+    gaussians,
     linear_norm_silu,
     normalise,
     segment_sum,
@@ -197,7 +198,7 @@ class GaussianBasis(nn.Module):
         -------
         Tensor of shape (n, n_basis)
         """
-        return torch.exp(-self.gamma * (x.unsqueeze(-1) - self.centers) ** 2)
+        return gaussians(x, self.centers, self.gamma)
 
 
 class ElementEmbedding(nn.Module):

@@ -12,9 +12,8 @@ from pymatgen.core import Lattice, Structure
 
 from skmatgnn.graphs import GraphBatch, StructureToGraph
 from skmatgnn.nn import ALIGNN
-from skmatgnn.nn._inputs import bond_cosines
 from skmatgnn.nn._rows import graph_rows
-from skmatgnn.nn.ops import _choice, kernels
+from skmatgnn.nn.ops import _choice, bond_cosines, kernels
 
 pytestmark = pytest.mark.skipif(find_spec("numba") is None, reason="needs Numba")
 

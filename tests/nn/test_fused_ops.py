@@ -23,15 +23,16 @@ from torch.torch_version import TorchVersion
 
 from skmatgnn.graphs import DeviceGraphs, StructureToGraph
 from skmatgnn.nn import ALIGNN
-from skmatgnn.nn.layers import EdgeGatedConv, NormedLinear
+from skmatgnn.nn.layers import EdgeGatedConv, GaussianBasis, NormedLinear
 from skmatgnn.nn.ops import (
     Adjacency,
     ConvParts,
     LineGraph,
     _choice,
+    bond_cosines,
     edge_gated_update,
     kernels,
-    norm_silu,
+    linear_norm_silu,
 )
 from skmatgnn.utils.capacity import Capacity
 
@@ -170,13 +171,24 @@ def test_fused__widths_and_degrees_to_64__equal_float64(dim, edge_messages):
 
 
 @kernel_test
-@pytest.mark.parametrize("nodes", [2, 4])
-def test_fused__so_many_senders_at_once__equal_float64(nodes, monkeypatch):
+@pytest.mark.parametrize(("nodes", "stages"), [(2, 1), (4, 1), (1, 3), (4, 4)])
+def test_fused__so_many_senders_and_turns_at_once__equal_float64(
+    nodes, stages, monkeypatch
+):
     from skmatgnn.nn.ops import _triton_launch as launch
 
-    tile = launch.Tile(nodes=nodes, warps_at_once=8)
-    monkeypatch.setitem(launch.TILES, "sender", tile)
+    tile = launch.Tile(nodes=nodes, warps_at_once=8, stages=stages)
+    monkeypatch.setitem(launch.NARROW_TILES, "sender", tile)
     check(make_case(DEGREES["ragged"], 20))
+
+
+@kernel_test
+def test_fused__many_senders_of_wide_rows__equal_float64(monkeypatch):
+    from skmatgnn.nn.ops import _triton_launch as launch
+
+    monkeypatch.setattr(launch, "MANY", 4)
+    assert launch._tile("sender", launch.WIDE, 4) is launch.MANY_TILES["sender"]
+    check(make_case(DEGREES["ragged"], launch.WIDE))
 
 
 @kernel_test
@@ -318,27 +330,45 @@ def test_fused__unusual_layouts_of_inputs__are_read_right():
 @pytest.mark.parametrize(
     ("n", "dim"), [(0, 7), (1, 1), (5, 7), (67, 64), (9, 100), (19, 256), (3, 2048)]
 )
-def test_norm_silu__rows__equals_float64_forward_and_backward(n, dim, dtype):
+def test_linear_norm_silu__rows__equals_float64_forward_and_backward(n, dim, dtype):
     generator = torch.Generator().manual_seed(0)
-    x, grad = (torch.randn(n, dim, generator=generator).to(dtype) for _ in range(2))
-    norm = nn.LayerNorm(dim)
+    x = torch.randn(n, 9, generator=generator).to(dtype)
+    grad = torch.randn(n, dim, generator=generator).to(dtype)
+    layer, norm = nn.Linear(9, dim), nn.LayerNorm(dim)
     with torch.no_grad():
         norm.weight += 0.3 * torch.randn(dim, generator=generator)
         norm.bias += 0.3 * torch.randn(dim, generator=generator)
-    results = []
+        for value in layer.parameters():  # both sides are to have the same
+            value.copy_(value.to(dtype))
+    modules, results = nn.ModuleList([layer, norm]), []
     for choice, kind in (("reference", torch.float64), ("triton", dtype)):
-        norm.zero_grad()
-        norm.to(DEVICE, kind if choice == "reference" else torch.float32)
+        modules.zero_grad()
+        modules.to(DEVICE, kind if choice == "reference" else torch.float32)
         rows = x.to(DEVICE, kind, copy=True).requires_grad_()
         with kernels(choice):
-            y = norm_silu(rows, norm)
+            y = linear_norm_silu(rows, layer, norm)
         assert y.dtype == kind
         y.backward(grad.to(DEVICE, kind))
         found = {"new_nodes": y.detach(), "x": rows.grad}
-        found |= {name: value.grad for name, value in norm.named_parameters()}
+        found |= {name: value.grad for name, value in modules.named_parameters()}
         results.append({name: value.cpu() for name, value in found.items()})
     errors = relative_errors(results[1], results[0])
     assert max(errors.values()) < max(TOLERANCE[dtype], ROW_OF_ONE * (dim == 1)), errors
+
+
+@kernel_test
+@pytest.mark.parametrize("frozen", [(), (0,), (1,), (0, 1)])
+def test_linear_norm_silu__frozen_parts__have_no_gradient(frozen):
+    torch.manual_seed(0)
+    modules = nn.ModuleList([nn.Linear(5, 8), nn.LayerNorm(8)]).to(DEVICE)
+    for i in frozen:
+        modules[i].requires_grad_(False)
+    x = torch.randn(6, 5, device=DEVICE, requires_grad=True)
+    with kernels("triton"):
+        linear_norm_silu(x, *modules).square().sum().backward()
+    for i, module in enumerate(modules):
+        assert all((p.grad is None) == (i in frozen) for p in module.parameters())
+    assert x.grad is not None
 
 
 @kernel_test
@@ -353,6 +383,48 @@ def test_normed_linear__autocast__format_is_chosen(full_precision):
     torch.testing.assert_close(y.detach().float(), expected, rtol=2e-2, atol=2e-2)
     y.sum().backward()
     assert torch.isfinite(block[0].weight.grad).all()
+
+
+@kernel_test
+def test_bond_cosines__random_and_parallel_bonds__equal_float64():
+    generator = torch.Generator().manual_seed(0)
+    bonds = torch.randn(300, 3, generator=generator)
+    bonds[1::2] = -bonds[::2]  # each has a reverse
+    bonds[-1] = torch.nan
+    triplets = Adjacency.from_edges(torch.arange(299, -1, -1), torch.arange(300), 300)
+    expected = bond_cosines(bonds.double(), triplets)
+    with kernels("triton"):
+        found = bond_cosines(bonds.to(DEVICE), triplets.to(DEVICE)).cpu()
+    assert expected[0].isnan()
+    assert found[1:-1].abs().max() <= 1
+    torch.testing.assert_close(
+        found.double(), expected, rtol=0, atol=1e-6, equal_nan=True
+    )
+
+
+@kernel_test
+@pytest.mark.parametrize("n", [0, 1, 37])
+def test_gaussians__scalars__equal_float64(n):
+    basis = GaussianBasis.alignn(0.0, 8.0, 40).to(DEVICE)
+    x = 8 * torch.rand(n, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    expected = torch.exp(-basis.gamma * (x.double()[:, None] - basis.centers) ** 2)
+    with kernels("triton"):
+        torch.testing.assert_close(basis(x).double(), expected, rtol=1e-5, atol=1e-6)
+        with torch.autocast(DEVICE, torch.bfloat16):
+            half = basis(x)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.double(), expected, rtol=2**-7, atol=1e-6)
+
+
+@kernel_test
+def test_geometry__positions_with_a_gradient__have_it():
+    bonds = torch.randn(6, 3, device=DEVICE).requires_grad_()
+    triplets = Adjacency.from_edges(torch.arange(5, -1, -1), torch.arange(6), 6)
+    with kernels("triton"):
+        cosines = bond_cosines(bonds, triplets.to(DEVICE))
+        GaussianBasis.alignn(-1.0, 1.0, 5).to(DEVICE)(cosines).sum().backward()
+    assert torch.isfinite(bonds.grad).all()
+    assert bonds.grad.any()
 
 
 @kernel_test

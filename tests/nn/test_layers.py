@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from skmatgnn.nn._inputs import bond_cosines
 from skmatgnn.nn.layers import (
     BatchNorm,
     CrystalGraphConv,
@@ -18,7 +17,7 @@ from skmatgnn.nn.layers import (
     NormedLinear,
     make_norm,
 )
-from skmatgnn.nn.ops import Adjacency
+from skmatgnn.nn.ops import Adjacency, bond_cosines
 
 DIM = 5
 

@@ -22,12 +22,8 @@ from skmatgnn.nn.ops._choice import (
 from skmatgnn.nn.ops._conv_parts import ConvParts
 from skmatgnn.nn.ops._distinct import distinct_rows, nearest_rows
 from skmatgnn.nn.ops._edge_gated import PackedMaps, edge_gated_update, pack_maps
-from skmatgnn.nn.ops._norm_silu import (
-    is_layer_norm,
-    linear_norm_silu,
-    norm_silu,
-    normalise,
-)
+from skmatgnn.nn.ops._geometry import bond_cosines, gaussians
+from skmatgnn.nn.ops._norm_silu import is_layer_norm, linear_norm_silu, normalise
 from skmatgnn.nn.ops._segments import (
     gather_receivers,
     gather_senders,
@@ -40,19 +36,20 @@ __all__ = [
     "ConvParts",
     "LineGraph",
     "PackedMaps",
+    "bond_cosines",
     "branch",
     "branching",
     "distinct_rows",
     "edge_gated_update",
     "gather_receivers",
     "gather_senders",
+    "gaussians",
     "half_products_pay",
     "is_layer_norm",
     "kernels",
     "linear_norm_silu",
     "merge_alike",
     "nearest_rows",
-    "norm_silu",
     "normalise",
     "pack_maps",
     "segment_mean",

@@ -19,7 +19,7 @@ __all__ = ["SortedRows", "nearest", "sorted_rows", "sums_by_row"]
 # constants, since sums depend on them in the last digits
 SHARE = 128  # edges a program
 TILE = 512  # numbers that a warp holds of them at once
-JOINED = 8  # parts that are joined at once
+JOINED = 32  # parts that are joined at once
 MAX_SHORT = torch.iinfo(torch.int16).max
 
 

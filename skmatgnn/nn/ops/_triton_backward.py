@@ -113,6 +113,7 @@ def sender_kernel(
     EDGES: tl.constexpr,
     MESSAGES: tl.constexpr,
     INDEXED: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     """Gradients by logits, and by the gate and the message that each sender sends.
 
@@ -152,8 +153,8 @@ def sender_kernel(
             begin + rows % BLOCK_E,
             end,
             tl.cdiv(tl.max(tl.max(end - begin, axis=1), axis=0), BLOCK_E),
-            load_raw(both, sent, inside & keep),
-            load_raw(both + D, sent, inside & keep),
+            load_tile(both, sent, inside & keep),
+            load_tile(both + D, sent, inside & keep),
             weight,
             bias,
             by_weight,
@@ -167,6 +168,7 @@ def sender_kernel(
             EDGES,
             MESSAGES,
             INDEXED,
+            STAGES,
         )
         of_all += by_gate
         node = start + tl.arange(0, BLOCK_N)[:, None]
@@ -196,7 +198,7 @@ def _sum_of_each(
 
 
 @triton.jit
-def _sent(  # noqa: C901 - branches at compile time
+def _sent(
     mapped,
     both,
     by_sender,
@@ -207,7 +209,7 @@ def _sent(  # noqa: C901 - branches at compile time
     scaled,
     grad_edges,
     grad_mapped,
-    row,
+    begin,
     end,
     n_turns,
     gate_j,
@@ -225,20 +227,23 @@ def _sent(  # noqa: C901 - branches at compile time
     EDGES: tl.constexpr,
     MESSAGES: tl.constexpr,
     INDEXED: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     """Gradients by the logits of the edges from some nodes, and sums over them."""
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
     by_gate = tl.zeros([BLOCK_N * BLOCK_E, BLOCK_D], dtype=tl.float32)
     by_message = tl.zeros([BLOCK_N * BLOCK_E, BLOCK_D], dtype=tl.float32)
-    edge = tl.load(by_sender + row, mask=row < end, other=0)
-    target = tl.load(receiver + edge, mask=row < end, other=0)
-    if INDEXED:
-        place = tl.load(index + edge, mask=row < end, other=0)
-    for _ in range(n_turns):
-        mask = (row < end) & keep
+    # rows of the next edges are copied to shared memory while these are computed
+    for turn in tl.range(0, n_turns, num_stages=STAGES):
+        row = begin + turn * BLOCK_E
+        inside = row < end
+        mask = inside & keep
+        edge = tl.load(by_sender + row, mask=inside, other=0)
+        target = tl.load(receiver + edge, mask=inside, other=0)
         own = edge * D + cols
         if INDEXED:
+            place = tl.load(index + edge, mask=inside, other=0)
             logits = load_raw(mapped, place * D + cols, mask)
         else:
             logits = load_once(mapped, own, mask)
@@ -248,22 +253,17 @@ def _sent(  # noqa: C901 - branches at compile time
         mean = load_raw(ratio, target * D + cols, mask)
         share = load_raw(scaled, target * D + cols, mask)
         if EDGES and NORM:
-            centre = tl.load(moments + 2 * edge, mask=row < end, other=0.0)
-            inverse_std = tl.load(moments + 2 * edge + 1, mask=row < end, other=0.0)
-        row += BLOCK_E  # what the next edges are is read while these are computed
-        edge = tl.load(by_sender + row, mask=row < end, other=0)
-        target = tl.load(receiver + edge, mask=row < end, other=0)
-        if INDEXED:
-            place = tl.load(index + edge, mask=row < end, other=0)
+            centre = tl.load(moments + 2 * edge, mask=inside, other=0.0)
+            inverse_std = tl.load(moments + 2 * edge + 1, mask=inside, other=0.0)
 
         # in the order of the forward pass, of which the moments are
-        logits = logits.to(tl.float32) + gate_j.to(tl.float32) + gate_i.to(tl.float32)
-        message = message_j.to(tl.float32) - mean.to(tl.float32)
+        logits = logits.to(tl.float32) + gate_j + gate_i.to(tl.float32)
+        message = message_j - mean.to(tl.float32)
         if MESSAGES:
             message += logits
         gate = sigmoid(logits, FAST)
         passed = gate * share.to(tl.float32)
-        grad = passed * (1.0 - gate) * message
+        grad = (passed - passed * gate) * message
         if MESSAGES:
             grad += passed
         if EDGES:

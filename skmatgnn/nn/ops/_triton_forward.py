@@ -8,9 +8,7 @@ import triton.language as tl
 from skmatgnn.nn.ops._triton_parts import (
     clear_padding,
     load_raw,
-    load_sources,
     load_tile,
-    next_sources,
     norm_silu,
     normalised_silu,
     row_moments,
@@ -52,6 +50,7 @@ def forward_kernel(
     CONSECUTIVE: tl.constexpr,
     SAVE: tl.constexpr,
     INDEXED: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     """Update a node and the edges into it.
 
@@ -75,36 +74,34 @@ def forward_kernel(
         bias = load_tile(edge_bias, cols, keep)
     numerator = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
     denominator = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    row = tl.arange(0, BLOCK_E)[:, None]
-    source = load_sources(sender + begin, row, row < degree, CONSECUTIVE)
-    place = _places(index, begin, row, degree, INDEXED)
-    for _ in range(0, degree, BLOCK_E):
+    lane = tl.arange(0, BLOCK_E)[:, None]
+    first = tl.load(sender + begin, mask=degree > 0, other=0)
+    # rows of the next edges are copied to shared memory while these are computed
+    for start in tl.range(0, degree, BLOCK_E, num_stages=STAGES):
+        row = start + lane
         inside = row < degree
         mask = inside & keep
         own = row * D + cols
+        source = _sources(sender + begin, first, row, inside, CONSECUTIVE)
         gathered = source * (4 * D) + cols
+        place = _places(index, begin, row, degree, INDEXED)
         logits = _edge_rows(mapped, begin, own, place * D + cols, mask, D, INDEXED)
         sent = load_raw(both, gathered, mask)
-        message = load_tile(both + D, gathered, mask)
+        message = load_raw(both + D, gathered, mask)
         if EDGES and NORM:
             residual = _edge_rows(edges, begin, own, place * D + cols, mask, D, INDEXED)
-        edge = begin + row
-        row += BLOCK_E  # what the next senders are is read while these are used
-        source = next_sources(
-            source, sender + begin, row, row < degree, BLOCK_E, CONSECUTIVE
-        )
-        place = _places(index, begin, row, degree, INDEXED)
 
         logits = logits.to(tl.float32) + sent.to(tl.float32) + gate_i
+        message = message.to(tl.float32)
         if MESSAGES:
             message += logits
-        gate = tl.where(inside, sigmoid(logits, FAST), 0.0)
+        gate = _gates(logits, inside, BLOCK_E, FAST)
         numerator += gate * message
         denominator += gate
         if EDGES:
             if NORM:
                 logits = _update_edges(
-                    logits, residual, moments, edge, inside, keep,
+                    logits, residual, moments, begin + row, inside, keep,
                     weight, bias, edge_eps, D, FAST, SAVE,
                 )  # fmt: skip
             tl.store(new_edges + begin * D + own, logits, mask=mask)
@@ -120,6 +117,24 @@ def forward_kernel(
     if EDGES:
         n_used = tl.load(ptr + tl.num_programs(0))
         clear_padding(new_edges, n_used, n_edges, D, BLOCK_D)
+
+
+@triton.jit
+def _sources(sender, first, row, inside, CONSECUTIVE: tl.constexpr):
+    """Senders of the edges into a node."""
+    if CONSECUTIVE:  # noqa: SIM108 - decided at compile time
+        found = first + row
+    else:
+        found = tl.load(sender + row, mask=inside, other=0)
+    return found
+
+
+@triton.jit
+def _gates(logits, inside, BLOCK_E: tl.constexpr, FAST: tl.constexpr):
+    gate = sigmoid(logits, FAST)
+    if BLOCK_E > 1:  # else there is an edge in every turn
+        gate = tl.where(inside, gate, 0.0)
+    return gate
 
 
 @triton.jit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from skmatgnn.nn.ops._triton_backward import (
     sender_kernel,
 )
 from skmatgnn.nn.ops._triton_forward import forward_kernel
+from skmatgnn.nn.ops._triton_probe import INTERPRETED
 
 __all__ = [
     "Partial",
@@ -44,14 +45,17 @@ class Tile:
         How many senders a program takes at once, so many edges of each.
     warps_at_once : int
         Of all programs together, where they share the sums over all rows.
+    stages : int
+        How many turns are under way at once where there is a pipeline.
     options : tuple of (str, int)
-        Further options of Triton, as ``("num_stages", 2)``.
+        Further options of Triton, as ``("maxnreg", 128)``.
     """
 
     edges: int = 1
     per_warp: int = 256
     nodes: int = 1
     warps_at_once: int = 2112
+    stages: int = 3
     options: tuple[tuple[str, int], ...] = ()
 
 
@@ -63,11 +67,13 @@ TILES = {
     "sender": Tile(options=(("maxnreg", 128),)),
     "receiver": Tile(edges=4, per_warp=1024),
 }
-# of wide rows, which need more of the cache; 12 warps, for which there is room, on each
-# of 132 multiprocessors
-WIDE = 256
-WIDE_TILES = {
-    "sender": Tile(nodes=2, warps_at_once=1584, options=(("maxnreg", 168),)),
+# of narrow rows, where a warp has several edges at once without a pipeline
+NARROW_TILES = {"sender": replace(TILES["sender"], stages=1)}
+# of wide rows and many senders, which need more of the cache: neighbours read the same
+# rows. 12 warps, for which there is room, on each of 132 multiprocessors.
+WIDE, MANY = 256, 16384
+MANY_TILES = {
+    "sender": Tile(nodes=4, warps_at_once=1584, options=(("maxnreg", 168),)),
 }
 MAX_EDGES, MAX_WARPS = 16, 8
 SUM_ROWS, SUM_COLS = 128, 16  # of a tile of these sums
@@ -135,6 +141,7 @@ def run_forward(
         What the backward pass needs.
     """
     graph, (n, dim) = plan.graph, nodes.shape
+    tile = _tile("forward", dim, n)
     new_nodes = torch.empty_like(nodes if plan.norm else nodes.to(mapped.dtype))
     new_edges = _empty_edges(plan, mapped) if plan.update_edges else None
     ratio, inverse = (both.new_empty(n, dim) if plan.save else None for _ in "ri")
@@ -161,7 +168,8 @@ def run_forward(
                 plan.eps,
                 plan.node_eps,
                 plan.edge_eps,
-                **_launch(dim, "forward"),
+                **_launch(tile, dim),
+                STAGES=tile.stages,
                 FAST=fast(both.dtype),
                 NORM=plan.norm,
                 EDGES=plan.update_edges,
@@ -201,14 +209,15 @@ def run_backward(
         For :func:`sum_of_programs`.
     """
     n, dim = grad_nodes.shape
-    tile = _tile(dim, "sender")
-    launch = _launch(dim, "sender") | {"BLOCK_N": tile.nodes}
-    rows = _launch(dim, "node")
+    of_node, of_sender, of_receiver = (
+        _tile(kernel, dim, n) for kernel in ("node", "sender", "receiver")
+    )
+    launch, rows = _launch(of_sender, dim), _launch(of_node, dim)
     partial = Partial(
         mapped,
         dim,
-        _programs(_tile(dim, "node"), n, rows["BLOCK_E"], rows["num_warps"]),
-        _programs(tile, n, tile.nodes, launch["num_warps"]),
+        _programs(of_node, n, rows["BLOCK_E"], rows["num_warps"]),
+        _programs(of_sender, n, of_sender.nodes, launch["num_warps"]),
         norm=plan.norm,
         edge_norm=plan.norm and grad_edges is not None,
     )
@@ -227,12 +236,13 @@ def run_backward(
                 mapped, both, graph.sender_ptr, graph.by_sender, graph.receiver,
                 plan.index, *affine[2:], moments, ratio, scaled, grad_edges,
                 grad_mapped, grad_both, by_sender, n, graph.n_edges, **launch,
+                BLOCK_N=of_sender.nodes, STAGES=of_sender.stages,
                 FAST=fast(both.dtype), NORM=plan.norm,
                 EDGES=grad_edges is not None, MESSAGES=plan.edge_messages,
                 INDEXED=plan.index is not None,
             )  # fmt: skip
             receiver_kernel[(n,)](
-                graph.receiver_ptr, grad_mapped, grad_both, **_launch(dim, "receiver")
+                graph.receiver_ptr, grad_mapped, grad_both, **_launch(of_receiver, dim)
             )
     return grad_mapped, grad_both, partial
 
@@ -335,17 +345,19 @@ def fast(dtype: torch.dtype) -> bool:
     Returns
     -------
     bool
+        False where kernels are interpreted, as that takes a GPU's instructions.
     """
-    return dtype != torch.float32
+    return dtype != torch.float32 and not INTERPRETED
 
 
-def _tile(dim: int, kernel: str) -> Tile:
+def _tile(kernel: str, dim: int, n_nodes: int) -> Tile:
     tile = TILES[kernel]
-    return WIDE_TILES.get(kernel, tile) if dim >= WIDE else tile
+    if dim >= WIDE:
+        return MANY_TILES.get(kernel, tile) if n_nodes >= MANY else tile
+    return NARROW_TILES.get(kernel, tile)
 
 
-def _launch(dim: int, kernel: str) -> dict[str, int | bool]:
-    tile = _tile(dim, kernel)
+def _launch(tile: Tile, dim: int) -> dict[str, int | bool]:
     block_d = max(16, triton.next_power_of_2(dim))
     edges = max(tile.edges, min(MAX_EDGES, tile.per_warp // block_d))
     edges = min(edges, max(1, tile.per_warp * MAX_WARPS // block_d))

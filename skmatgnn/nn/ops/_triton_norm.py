@@ -57,12 +57,16 @@ def norm_silu_backward_kernel(
     BLOCK_E: tl.constexpr,
     FAST: tl.constexpr,
 ):
-    """Gradients by rows; a program's share of those by weight and bias."""
+    """Gradients by rows; a program's share of those by weight and bias, and of these.
+
+    The sum of the gradients by rows is that by the bias of the map that made them.
+    """
     row = tl.arange(0, BLOCK_E)[:, None]
     cols = tl.arange(0, BLOCK_D)[None, :]
     keep = cols < D
     by_weight = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
     by_bias = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    by_rows = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
     first = tl.program_id(0).to(tl.int64) * BLOCK_E  # so that no offset overflows
     for start in range(first, n_rows, tl.num_programs(0) * BLOCK_E):
         mask = (start + row < n_rows) & keep
@@ -80,6 +84,8 @@ def norm_silu_backward_kernel(
         tl.store(grad_x + start * D + at, by_x, mask=mask)
         by_weight += of_weight
         by_bias += of_bias
-    out = partial + tl.program_id(0) * 2 * D + cols
+        by_rows += by_x
+    out = partial + tl.program_id(0) * 3 * D + cols
     tl.store(out, tl.sum(by_weight, axis=0)[None, :], mask=keep)
     tl.store(out + D, tl.sum(by_bias, axis=0)[None, :], mask=keep)
+    tl.store(out + 2 * D, tl.sum(by_rows, axis=0)[None, :], mask=keep)

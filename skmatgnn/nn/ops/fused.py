@@ -27,8 +27,9 @@ __all__ = ["fused_update", "outer_sum", "pack_maps", "stored_dtype"]
 
 GIVEN_AWAY = "_skmatgnn_given_away"
 
-# torch 2.8 and later can multiply bfloat16 to float32
+# torch 2.8 and later can multiply bfloat16 to float32, and add to that
 MIXED_PRODUCTS = "dtype" in torch.ops.aten.mm.overloads()
+MIXED_SUMS = "dtype_out" in torch.ops.aten.addmm.overloads()
 
 
 def fused_update(
@@ -270,14 +271,25 @@ def _through(
     if residual is None:
         found = grad @ weight
     elif residual.dtype != grad.dtype:
-        product = grad @ weight
-        found = residual.add_(product) if overwrite else residual + product
+        found = _add_to_wider(residual, grad, weight, overwrite=overwrite)
     elif overwrite:
         found = residual.addmm_(grad, weight)
     else:
         found = torch.addmm(residual, grad, weight)
     _give_away(found)
     return found
+
+
+def _add_to_wider(
+    residual: Tensor, grad: Tensor, weight: Tensor, *, overwrite: bool
+) -> Tensor:
+    """Add a product to what has more digits than its factors."""
+    if grad.is_cuda and residual.dtype == torch.float32 and MIXED_SUMS:
+        out = residual if overwrite else torch.empty_like(residual)
+        add = torch.ops.aten.addmm.dtype_out
+        return add(residual, grad, weight, torch.float32, out=out)
+    product = grad @ weight
+    return residual.add_(product) if overwrite else residual + product
 
 
 def _give_away(grad: Tensor | None) -> None:
