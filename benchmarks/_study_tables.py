@@ -40,7 +40,7 @@ def print_experiment(cells):
 
 def print_target(target, cells, *, leave_out_largest):
     sizes = sorted({name[3] for name in cells})
-    n_test = len(next(iter(next(iter(cells.values())).values()))["y"])
+    n_test = count_test_rows(next(iter(cells.values())))
     title = f"{target} ({UNITS[target]})" if UNITS.get(target) else target
     without = ", without the largest value" if leave_out_largest else ""
     print(f"**{title}**, {n_test - leave_out_largest} test rows{without}\n")
@@ -63,32 +63,53 @@ def print_target(target, cells, *, leave_out_largest):
 def describe(rows, scratch, leave_out_largest):
     if rows is None:
         return ""
+    folds = are_folds(rows)
     errors = error_table(rows, sorted(rows), leave_out_largest)
-    low, high = np.quantile(resample(errors), [0.025, 0.975])
-    text = f"{errors.mean():.4g} [{low:.4g}, {high:.4g}]"
+    low, high = np.quantile(resample(errors, folds=folds), [0.025, 0.975])
+    text = f"{np.concatenate(errors).mean():.4g} [{low:.4g}, {high:.4g}]"
     both = sorted(set(rows) & set(scratch or {}))
     if both:
         ours = error_table(rows, both, leave_out_largest)
         base = error_table(scratch, both, leave_out_largest)
-        ratios = resample(ours) / resample(base)
+        ratios = resample(ours, folds=folds) / resample(base, folds=folds)
         low, high = np.quantile(ratios, [0.025, 0.975])
-        text += f" ({ours.mean() / base.mean():.2f} [{low:.2f}, {high:.2f}])"
+        ratio = np.concatenate(ours).mean() / np.concatenate(base).mean()
+        text += f" ({ratio:.2f} [{low:.2f}, {high:.2f}])"
     return text
 
 
+def are_folds(rows):
+    """Whether each trial has test rows of its own."""
+    first, *others = (row["y"] for row in rows.values())
+    return any(y != first for y in others)
+
+
+def count_test_rows(rows):
+    counts = [len(row["y"]) for row in rows.values()]
+    return sum(counts) if are_folds(rows) else counts[0]
+
+
 def error_table(rows, trials, leave_out_largest):
-    """Absolute errors, (n_trials, n_test)."""
-    table = np.abs([np.subtract(rows[t]["y_pred"], rows[t]["y"]) for t in trials])
-    largest = int(np.argmax(rows[trials[0]]["y"]))
-    return np.delete(table, largest, axis=1) if leave_out_largest else table
+    """Absolute errors of each trial."""
+    errors = [np.abs(np.subtract(rows[t]["y_pred"], rows[t]["y"])) for t in trials]
+    if leave_out_largest:
+        largest = max(max(rows[t]["y"]) for t in trials)
+        errors = [
+            e[np.array(rows[t]["y"]) < largest]
+            for e, t in zip(errors, trials, strict=True)
+        ]
+    return errors
 
 
-def resample(table):
-    """Bootstrap means; the same draws for tables of the same shape."""
-    rng = np.random.default_rng(0)
-    n_trials, n_test = table.shape
-    means = []
+def resample(errors, *, folds):
+    """Bootstrap means; the same draws for errors of the same test rows."""
+    rng, means = np.random.default_rng(0), []
     for _ in range(N_RESAMPLES):
-        trials = rng.integers(n_trials, size=n_trials)
-        means.append(table[trials][:, rng.integers(n_test, size=n_test)].mean())
+        drawn = [errors[i] for i in rng.integers(len(errors), size=len(errors))]
+        if folds:  # of each its own rows, else the same of all
+            drawn = [e[rng.integers(len(e), size=len(e))] for e in drawn]
+        else:
+            rows = rng.integers(len(errors[0]), size=len(errors[0]))
+            drawn = [e[rows] for e in drawn]
+        means.append(np.concatenate(drawn).mean())
     return np.array(means)

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 from _shared import settings
+from _study_folds import fold_plans
 from _study_tables import print_tables
 from _study_workers import Study
 from pymatgen.core import Structure
@@ -80,6 +81,10 @@ def parse():
     )
     parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--trials", type=int)
+    parser.add_argument(
+        "--folds", type=int, metavar="N",
+        help="of each trial another of N folds is the hold-out, in place of a tenth",
+    )  # fmt: skip
     parser.add_argument(
         "--pair", nargs=2, default=("FE", "PH"), metavar=("SOURCE", "TARGET"),
         help="of the part strategies, at sizes of 100 rows or more",
@@ -152,7 +157,13 @@ def base_plan(args):
 
 def plans_of(args):
     """Make (part, label, plan) of what was asked for."""
-    base, plans = base_plan(args), []
+    base = base_plan(args)
+    of_trials = fold_plans(base, args.folds) if args.folds else [base]
+    return [plan for each in of_trials for plan in parts_of(args, each)]
+
+
+def parts_of(args, base):
+    plans = []
     for part in args.only:
         if part in DESIGNS:
             plans.append((part, part, replace(base, designs=(part,))))
@@ -204,6 +215,7 @@ def main():
         [
             *(["--quick"] if args.quick else []),
             *named("--seed", [str(args.seed)] if args.seed else []),
+            *named("--folds", [str(args.folds)] if args.folds else []),
             *named("--set", args.set),
             *named("--pretrain-set", args.pretrain_set),
             *named("--mpt-set", args.mpt_set),

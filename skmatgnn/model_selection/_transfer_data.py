@@ -191,6 +191,24 @@ def _units(formulas: np.ndarray, groups: IntArray | None) -> IntArray:
     return connected_components(graph, directed=False)[1][codes]
 
 
+def units_in_order(dataset: Dataset, seed: int) -> list[int]:
+    """Put units in an order that follows from the seed and their formulas alone.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    seed : int
+
+    Returns
+    -------
+    list of int
+    """
+    first: dict[int, str] = {}
+    for unit, formula in zip(dataset.units.tolist(), dataset.formulas, strict=True):
+        first[unit] = min(first.get(unit, formula), formula)
+    return sorted(first, key=lambda unit: _rank(seed, first[unit]))
+
+
 def hold_out(dataset: Dataset, test_size: float, seed: int) -> BoolArray:
     """Choose test rows, whole units at a time.
 
@@ -217,13 +235,9 @@ def hold_out(dataset: Dataset, test_size: float, seed: int) -> BoolArray:
         If no two rows can be held out.
     """
     wanted = round(test_size * len(dataset))
-    first: dict[int, str] = {}
-    for unit, formula in zip(dataset.units.tolist(), dataset.formulas, strict=True):
-        first[unit] = min(first.get(unit, formula), formula)
-    order = sorted(first, key=lambda unit: _rank(seed, first[unit]))
     sizes = np.bincount(dataset.units)
     chosen, total = [], 0
-    for unit in order:
+    for unit in units_in_order(dataset, seed):
         if total + sizes[unit] <= wanted:
             chosen.append(unit)
             total += sizes[unit]
