@@ -33,6 +33,7 @@ from skmatgnn.nn.ops import (
     edge_gated_update,
     kernels,
     linear_norm_silu,
+    segment_mean,
 )
 from skmatgnn.utils.capacity import Capacity
 
@@ -383,6 +384,27 @@ def test_normed_linear__autocast__format_is_chosen(full_precision):
     torch.testing.assert_close(y.detach().float(), expected, rtol=2e-2, atol=2e-2)
     y.sum().backward()
     assert torch.isfinite(block[0].weight.grad).all()
+
+
+@kernel_test
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("dim", [1, 64, 100])
+@pytest.mark.parametrize("degrees", DEGREES.values())
+def test_segment_mean__ragged__equals_float64_forward_and_backward(degrees, dim, dtype):
+    generator = torch.Generator().manual_seed(0)
+    ids = make_graph(degrees).receiver
+    ptr = torch.tensor([0, *degrees]).cumsum(0)
+    x = torch.randn(len(ids), dim, generator=generator).to(dtype)
+    grad = torch.randn(len(degrees), dim, generator=generator).to(dtype)
+    found = {}
+    for choice, kind in (("reference", torch.float64), ("triton", dtype)):
+        rows = x.to(DEVICE, kind, copy=True).requires_grad_()
+        with kernels(choice):
+            y = segment_mean(rows, ptr.to(DEVICE), ids.to(DEVICE))
+        y.backward(grad.to(DEVICE, kind))
+        found[choice] = {"new_nodes": y.detach().cpu(), "x": rows.grad.cpu()}
+    errors = relative_errors(found["triton"], found["reference"])
+    assert max(errors.values()) < TOLERANCE[dtype], errors
 
 
 @kernel_test

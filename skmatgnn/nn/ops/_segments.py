@@ -8,7 +8,7 @@ from torch import Tensor
 
 from skmatgnn.nn.ops import reference
 from skmatgnn.nn.ops._adjacency import Adjacency
-from skmatgnn.nn.ops._choice import use_dgl
+from skmatgnn.nn.ops._choice import use_dgl, use_kernels
 
 __all__ = ["gather_receivers", "gather_senders", "segment_mean", "segment_sum"]
 
@@ -44,16 +44,24 @@ def segment_sum(values: Tensor, ptr: Tensor, ids: Tensor) -> Tensor:
 def segment_mean(values: Tensor, ptr: Tensor, ids: Tensor) -> Tensor:
     """Average consecutive rows.
 
+    Plain torch, or Triton kernels where :func:`~skmatgnn.nn.ops.kernels` says so.
+
     Parameters
     ----------
-    values, ptr, ids : Tensor
+    values : Tensor of shape (m, d)
+        Rows, sorted by segment.
+    ptr, ids : Tensor
         As in :func:`segment_sum`.
 
     Returns
     -------
-    Tensor of shape (n, ...)
+    Tensor of shape (n, d)
         Zero where a segment is empty.
     """
+    if use_kernels(values, values.shape[1]):
+        from skmatgnn.nn.ops.fused_mean import fused_segment_mean
+
+        return fused_segment_mean(values, ptr, ids)
     return _backend().segment_mean(values, ptr, ids)
 
 

@@ -42,6 +42,7 @@ def node_kernel(
     BLOCK_E: tl.constexpr,
     FAST: tl.constexpr,
     NORM: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     """Gradients by each node's update, and by its numerator, which is ``scaled``.
 
@@ -59,7 +60,8 @@ def node_kernel(
         weight = load_tile(node_weight, cols, keep)
         bias = load_tile(node_bias, cols, keep)
     first = tl.program_id(0).to(tl.int64) * BLOCK_E  # so that no offset overflows
-    for start in range(first, n_nodes, tl.num_programs(0) * BLOCK_E):
+    step = tl.num_programs(0) * BLOCK_E
+    for start in tl.range(first, n_nodes, step, num_stages=STAGES):
         node = start + tl.arange(0, BLOCK_E)[:, None]
         mask = (node < n_nodes) & keep
         own, wide = node * D + cols, node * (4 * D) + 3 * D + cols

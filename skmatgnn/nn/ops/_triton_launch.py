@@ -76,7 +76,7 @@ MANY_TILES = {
     "sender": Tile(nodes=4, warps_at_once=1584, options=(("maxnreg", 168),)),
 }
 MAX_EDGES, MAX_WARPS = 16, 8
-SUM_ROWS, SUM_COLS = 128, 16  # of a tile of these sums
+SUM_ROWS, SUM_COLS, SUM_WARPS = 512, 16, 8  # of a tile of these sums
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def run_backward(
         with torch.cuda.device_of(mapped):
             node_kernel[(partial.n_first,)](
                 both, *affine[:2], ratio, inverse, grad_nodes, grad_both, scaled,
-                by_node, n, plan.eps, plan.node_eps, **rows,
+                by_node, n, plan.eps, plan.node_eps, **rows, STAGES=of_node.stages,
                 FAST=fast(both.dtype), NORM=plan.norm,
             )  # fmt: skip
             sender_kernel[(partial.n_second,)](
@@ -318,7 +318,7 @@ def sum_of_programs(
                 *kinds,
                 SUM_ROWS,
                 SUM_COLS,
-                num_warps=4,
+                num_warps=SUM_WARPS,
                 enable_fp_fusion=True,
             )
     by_bias = (sums[:2].view(-1), sums[2:4].view(-1), sums[4])
@@ -352,9 +352,10 @@ def fast(dtype: torch.dtype) -> bool:
 
 def _tile(kernel: str, dim: int, n_nodes: int) -> Tile:
     tile = TILES[kernel]
-    if dim >= WIDE:
-        return MANY_TILES.get(kernel, tile) if n_nodes >= MANY else tile
-    return NARROW_TILES.get(kernel, tile)
+    if dim < WIDE:
+        return NARROW_TILES.get(kernel, tile)
+    many = n_nodes >= MANY and dim < 2 * WIDE  # else too much shared memory
+    return MANY_TILES.get(kernel, tile) if many else tile
 
 
 def _launch(tile: Tile, dim: int) -> dict[str, int | bool]:

@@ -56,6 +56,7 @@ def norm_silu_backward_kernel(
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
     FAST: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     """Gradients by rows; a program's share of those by weight and bias, and of these.
 
@@ -68,15 +69,17 @@ def norm_silu_backward_kernel(
     by_bias = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
     by_rows = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
     first = tl.program_id(0).to(tl.int64) * BLOCK_E  # so that no offset overflows
-    for start in range(first, n_rows, tl.num_programs(0) * BLOCK_E):
+    scale, shift = load_tile(weight, cols, keep), load_tile(bias, cols, keep)
+    step = tl.num_programs(0) * BLOCK_E
+    for start in tl.range(first, n_rows, step, num_stages=STAGES):
         mask = (start + row < n_rows) & keep
         at = row * D + cols
         by_x, of_weight, of_bias = norm_silu_backward(
             load_tile(x + start * D, at, mask),
             load_tile(grad + start * D, at, mask),
             keep,
-            load_tile(weight, cols, keep),
-            load_tile(bias, cols, keep),
+            scale,
+            shift,
             eps,
             D,
             FAST,

@@ -21,6 +21,7 @@ __all__ = ["fused_linear_norm_silu"]
 # constants, since sums depend on them in the last digits
 TILE = 1024  # numbers in a program's tile
 MAX_PROGRAMS = 1056  # that share the sums over all rows
+STAGES = 3  # tiles of which are under way at once
 
 
 def fused_linear_norm_silu(
@@ -118,6 +119,6 @@ def _run_backward(
     if n:
         with torch.cuda.device_of(x):
             norm_silu_backward_kernel[(programs,)](
-                x, *affine, grad, grad_x, partial, n, eps, **launch
+                x, *affine, grad, grad_x, partial, n, eps, **launch, STAGES=STAGES
             )
     return grad_x, partial
