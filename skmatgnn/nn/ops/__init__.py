@@ -3,9 +3,10 @@
 Every graph is an :class:`Adjacency`: edges sorted by receiving node, with the
 inverse order for the sender side, so that forward and backward are gathers and
 segment sums without atomics, and therefore deterministic on every device. The
-edge-gated convolution and the SiLU of a layer norm have fused Triton kernels, used
-where :func:`kernels` says; on the CPU they work through blocks of rows that stay in the
-cache. All of them can go through DGL's kernels instead.
+edge-gated convolution, the SiLU of the layer norm of a map, cosines, Gaussians and
+means have fused Triton kernels, used where :func:`kernels` says; on the CPU the first
+two work through blocks of rows that stay in the cache. Convolutions and sums can go
+through DGL's kernels instead.
 """
 
 from skmatgnn.nn.ops._adjacency import Adjacency, LineGraph

@@ -175,10 +175,8 @@ def sender_kernel(
         of_all += by_gate
         node = start + tl.arange(0, BLOCK_N)[:, None]
         out, mask = grad_both + node * (4 * D) + cols, (node < last) & keep
-        tl.store(out, _sum_of_each(by_gate, BLOCK_N, BLOCK_E, BLOCK_D), mask=mask)
-        tl.store(
-            out + D, _sum_of_each(by_message, BLOCK_N, BLOCK_E, BLOCK_D), mask=mask
-        )
+        _store_each(out, by_gate, mask, BLOCK_N, BLOCK_E, BLOCK_D)
+        _store_each(out + D, by_message, mask, BLOCK_N, BLOCK_E, BLOCK_D)
     clear_padding(grad_mapped, tl.load(ptr + n_nodes), n_edges, D, BLOCK_D)
     out = partial + tl.program_id(0) * (3 if EDGES and NORM else 1) * D + cols
     tl.store(out, tl.sum(of_all, axis=0)[None, :], mask=keep)
@@ -188,15 +186,13 @@ def sender_kernel(
 
 
 @triton.jit
-def _sum_of_each(
-    x, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr
+def _store_each(
+    out, x, mask, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr, BLOCK_D: tl.constexpr
 ):
-    """Sum over the edges of each node."""
-    if BLOCK_E == 1:
-        found = x
-    else:
-        found = tl.sum(tl.reshape(x, [BLOCK_N, BLOCK_E, BLOCK_D]), axis=1)
-    return found
+    """Store the sum over the edges of each node."""
+    if BLOCK_E > 1:
+        x = tl.sum(tl.reshape(x, [BLOCK_N, BLOCK_E, BLOCK_D]), axis=1)
+    tl.store(out, x, mask=mask)
 
 
 @triton.jit

@@ -78,9 +78,10 @@ class _LinearNormSilu(Function):
         by_weight: Tensor | None = None
         with ctx.branch.beside(partial, grad_mapped, rows):
             by_norm_weight, by_norm_bias, by_bias = partial.sum(dim=0).unbind()
+            by_bias = by_bias.to(dtype)
             if needs[1]:
                 by_weight = outer_sum(grad_mapped, rows, dtype)
-        found = (by_weight, by_bias.to(dtype), by_norm_weight, by_norm_bias)
+        found = (by_weight, by_bias, by_norm_weight, by_norm_bias)
         by_x = (grad_mapped @ matrix).to(of_x) if needs[0] else None
         parameters = (
             x if needed else None for x, needed in zip(found, needs[1:5], strict=True)
