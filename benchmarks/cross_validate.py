@@ -1,6 +1,7 @@
 """One line of scikit-learn: a graph network under grouped folds, on a structure file.
 
     python benchmarks/cross_validate.py DATA --target n --estimator ALIGNNRegressor
+    python benchmarks/cross_validate.py DATA --target poly_total --log
 
 DATA: a gzipped JSON list of records with lattice, species, frac_coords and the target.
 Folds keep reduced formulas together.
@@ -17,6 +18,7 @@ import time
 import numpy as np
 from _shared import settings
 from pymatgen.core import Structure
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import GroupKFold, cross_val_score
 
@@ -30,6 +32,7 @@ def main():
     parser.add_argument("--estimator", default="ALIGNNRegressor")
     parser.add_argument("--n-splits", type=int, default=5)
     parser.add_argument("--n-jobs", type=int, default=1)
+    parser.add_argument("--log", action="store_true", help="learn the logarithm")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     with gzip.open(args.data) as file:
@@ -39,6 +42,10 @@ def main():
     groups = [s.composition.reduced_formula for s in structures]
     chosen = settings(args.set)
     estimator = getattr(skmatgnn, args.estimator)(random_state=0, **chosen)
+    if args.log:
+        estimator = TransformedTargetRegressor(
+            estimator, func=np.log, inverse_func=np.exp
+        )
     scheme = {
         "groups": groups,
         "cv": GroupKFold(args.n_splits),
