@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
@@ -146,9 +147,11 @@ class PlainDescriber:
     def _module(self, value: ModuleType) -> str:
         return f"module {value.__name__}"
 
-    def _ufunc(self, value: np.ufunc) -> str:
-        # not by its attributes, to which others add: dask.array a signature
-        return f"ufunc {value.__name__}"
+    def _ufunc(self, value: np.ufunc) -> list:
+        # not by its attributes, to which others add: dask.array a signature; but by
+        # the function of which np.frompyfunc made it, which has no other way to it
+        functions = [part for part in gc.get_referents(value) if callable(part)]
+        return [f"ufunc {value.__name__}", *self._list(functions)]
 
     def _builtin(self, value: Any) -> Any:
         """Describe what has no code to look at, such as ``math.sqrt``."""

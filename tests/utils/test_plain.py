@@ -341,3 +341,11 @@ def test_description__ufunc_that_another_package_has_documented__is_the_same():
         ufunc.__signature__ = "(x)"
     assert (hashed(ufunc), hashed(np.sin)) == before
     assert len({*before, hashed(np.cos)}) == 3
+
+
+def test_description__ufuncs_of_functions__tell_these_apart():
+    one, other, again = (
+        hashed(np.frompyfunc(f, 1, 1))
+        for f in (lambda x: x + 1, lambda x: 2 * x, lambda x: x + 1)
+    )
+    assert one == again != other
