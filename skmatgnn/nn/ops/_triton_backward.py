@@ -17,6 +17,7 @@ from skmatgnn.nn.ops._triton_parts import (
     load_tile,
     norm_silu_backward,
     normalised_silu_backward,
+    segment_total,
     sigmoid,
 )
 
@@ -297,14 +298,9 @@ def receiver_kernel(
     """Gradients by the gates of one receiver: the sum of those by its logits."""
     node = tl.program_id(0).to(tl.int64)  # so that no offset overflows
     cols = tl.arange(0, BLOCK_D)[None, :]
-    keep = cols < D
     begin, end = tl.load(ptr + node), tl.load(ptr + node + 1)
-    total = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    for start in range(begin, end, BLOCK_E):
-        row = start + tl.arange(0, BLOCK_E)[:, None]
-        total += load_tile(grad_mapped, row * D + cols, (row < end) & keep)
-    out = grad_both + node * 4 * D + 2 * D + cols
-    tl.store(out, tl.sum(total, axis=0)[None, :], mask=keep)
+    total = segment_total(grad_mapped, begin, end, cols, D, BLOCK_D, BLOCK_E)
+    tl.store(grad_both + node * 4 * D + 2 * D + cols, total, mask=cols < D)
 
 
 @triton.jit

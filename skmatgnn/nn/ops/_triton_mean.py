@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from skmatgnn.nn.ops._triton_parts import load_tile
+from skmatgnn.nn.ops._triton_parts import load_tile, segment_total
 
 __all__ = ["mean_backward_kernel", "mean_kernel"]
 
@@ -17,14 +17,10 @@ def mean_kernel(
     """Average the rows of a segment; zero if there are none."""
     segment = tl.program_id(0).to(tl.int64)  # so that no offset overflows
     cols = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)[None, :]
-    keep = cols < D
     begin, end = tl.load(ptr + segment), tl.load(ptr + segment + 1)
-    total = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
-    for start in range(begin, end, BLOCK_E):
-        row = start + tl.arange(0, BLOCK_E)[:, None]
-        total += load_tile(values, row * D + cols, (row < end) & keep)
-    mean = tl.sum(total, axis=0)[None, :] / tl.maximum(end - begin, 1)
-    tl.store(out + segment * D + cols, mean, mask=keep)
+    total = segment_total(values, begin, end, cols, D, BLOCK_D, BLOCK_E)
+    mean = total / tl.maximum(end - begin, 1)
+    tl.store(out + segment * D + cols, mean, mask=cols < D)
 
 
 @triton.jit

@@ -19,6 +19,7 @@ __all__ = [
     "normalised_silu",
     "normalised_silu_backward",
     "row_moments",
+    "segment_total",
     "sigmoid",
 ]
 
@@ -40,6 +41,24 @@ def load_raw(pointer, offsets, mask):
 def load_tile(pointer, offsets, mask):
     """Read numbers of any format as float32, zero where masked."""
     return tl.load(pointer + offsets, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def segment_total(
+    rows,
+    begin,
+    end,
+    cols,
+    D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+):
+    """Sum some columns of consecutive rows, BLOCK_E of these at a time."""
+    total = tl.zeros([BLOCK_E, BLOCK_D], dtype=tl.float32)
+    for start in range(begin, end, BLOCK_E):
+        row = start + tl.arange(0, BLOCK_E)[:, None]
+        total += load_tile(rows, row * D + cols, (row < end) & (cols < D))
+    return tl.sum(total, axis=0)[None, :]
 
 
 @triton.jit
